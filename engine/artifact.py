@@ -1,0 +1,188 @@
+"""A finished model: the bytes of an ONNX file, its card, and predictions through ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import onnxruntime
+
+from engine.errors import ArtifactError
+from engine.guard import checked_model, read_file
+
+__all__ = ["Artifact", "session"]
+
+BATCH_ROWS = 2048
+
+
+def session(model: bytes, *, optimized: bool = True) -> onnxruntime.InferenceSession:
+    """Open a model in ONNX Runtime on one thread, with or without graph optimisation.
+
+    Raises:
+        ArtifactError: If ONNX Runtime refuses the file.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exception types share no public root
+        raise ArtifactError(f"ONNX Runtime cannot open the model: {error}") from error
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """A model file as people get it. Immutable; the session is opened at the first prediction.
+
+    Args:
+        model: The ONNX file.
+        card: What is known about it: JSON, never executed, never trusted for shapes.
+    """
+
+    model: bytes
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Length of the file, in bytes."""
+        return len(self.model)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file, in hexadecimal digits."""
+        return hashlib.sha256(self.model).hexdigest()
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """The metadata in the file."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    @cached_property
+    def task(self) -> str:
+        """`classification`, or `regression` for a file that says so."""
+        return self.metadata.get("task", "classification")
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of the outputs; "0", "1", ... where the file names none."""
+        if self.task == "regression":
+            return ()
+        named = self.metadata.get("classes")
+        if named is not None:
+            return tuple(json.loads(named))
+        width = self._session.get_outputs()[0].shape[-1]
+        return tuple(str(number) for number in range(int(width)))
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Shape of each input; None for the batch."""
+        return {
+            entry.name: tuple(size if isinstance(size, int) else None for size in entry.shape)
+            for entry in self._session.get_inputs()
+        }
+
+    @property
+    def input_types(self) -> dict[str, str]:
+        """Element type of each input as NumPy names it."""
+        names = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(string)": "str"}
+        return {entry.name: names.get(entry.type, entry.type) for entry in self._session.get_inputs()}
+
+    def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Run the file on prepared inputs.
+
+        Args:
+            inputs: Arrays named `x`, `c` or both, with the shapes and types of the file.
+
+        Returns:
+            Probabilities or values, float32, shape (n_rows, n_outputs).
+
+        Raises:
+            ArtifactError: If an input is missing or has another shape or type.
+        """
+        prepared = {}
+        for name, shape in self.input_shapes.items():
+            if name not in inputs:
+                raise ArtifactError(f"The model takes {', '.join(self.input_shapes)}; input {name} is missing.")
+            prepared[name] = _fitted(name, np.asarray(inputs[name]), shape, self.input_types[name])
+        count = len(next(iter(prepared.values())))
+        batches = [
+            self._session.run(None, {name: array[start : start + BATCH_ROWS] for name, array in prepared.items()})[0]
+            for start in range(0, max(count, 1), BATCH_ROWS)
+        ]
+        return np.concatenate(batches)
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the name of the most probable class of each row, str; or the values, for regression."""
+        outputs = self.outputs(inputs)
+        if self.task == "regression":
+            return outputs[:, 0]
+        return np.asarray(self.classes)[outputs.argmax(axis=1)]
+
+    def save(self, folder: Path) -> Path:
+        """Write `model.onnx` and `card.json` to a folder, each whole or not at all, and return the model's path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(dict(self.card), indent=2, sort_keys=True)
+        for name, content in (("model.onnx", self.model), ("card.json", text.encode())):
+            waiting = folder / f".{name}.part"
+            waiting.write_bytes(content)
+            os.replace(waiting, folder / name)
+        return folder / "model.onnx"
+
+    @staticmethod
+    def load(path: Path | str) -> Artifact:
+        """Read a model file, through the guard, with the card beside it if there is one.
+
+        Raises:
+            ArtifactError: If there is no such file, or the guard refuses it.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path = path / "model.onnx"
+        model = read_file(path)
+        checked_model(model, name=str(path))
+        card = path.with_name("card.json")
+        try:
+            known = json.loads(card.read_text()) if card.exists() else {}
+        except ValueError as error:
+            raise ArtifactError(f"{card} is not JSON: {error}. Delete it, the model works without.") from error
+        return Artifact(model, known if isinstance(known, dict) else {})
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        return session(self.model)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self.model, "card": self.card}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+def _fitted(name: str, array: np.ndarray, shape: tuple[int | None, ...], dtype: str) -> np.ndarray:
+    if array.ndim == len(shape) - 1 and len(shape) > 1 and shape[1] == 1:
+        array = array[:, None]  # one channel: N x H x W is N x 1 x H x W
+    fits = array.ndim == len(shape) and all(w in (None, h) for h, w in zip(array.shape, shape, strict=True))
+    if not fits:
+        wanted = " x ".join("N" if size is None else str(size) for size in shape)
+        raise ArtifactError(f"Input {name} must have shape {wanted}, got {' x '.join(map(str, array.shape))}.")
+    if dtype == "uint8" and array.dtype != np.uint8:
+        whole = array.astype(np.float64) if array.dtype != object else None
+        if whole is None or not np.array_equal(whole, np.clip(np.rint(whole), 0, 255)):
+            raise ArtifactError(f"Input {name} must hold whole numbers in [0, 255] (uint8), got {array.dtype}.")
+    if dtype == "str":
+        return array.astype(object)
+    try:
+        return np.ascontiguousarray(array, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"Input {name} must be {dtype}, got {array.dtype}: {error}.") from error

@@ -1,0 +1,85 @@
+"""The one seam between the engine and whoever makes models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from engine.artifact import Artifact
+from engine.data import Dataset
+from engine.space import Candidate, Space
+
+__all__ = ["Family", "Report"]
+
+
+class Report(Protocol):
+    """How a trial tells the study where it stands."""
+
+    def __call__(self, step: float, error: float) -> bool:
+        """Report the validation error after a share `step` in (0, 1] of the trial; False means: stop now."""
+        ...
+
+
+class Family(Protocol):
+    """Makes files from candidates.
+
+    Made for one frozen `Signature`; picklable, so that workers receive it once; holds no rows. Every method is a
+    function of its arguments: the same arguments give the same bytes on one machine, in any process and any order.
+    """
+
+    @property
+    def space(self) -> Space:
+        """Where candidates come from."""
+        ...
+
+    def canonical(self, candidate: Candidate) -> Candidate:
+        """Return the representative of all candidates that build the same model; idempotent."""
+        ...
+
+    def bytes(self, candidate: Candidate) -> int | None:
+        """Return the length of the file, exact, from genes and signature alone; None where trained values decide."""
+        ...
+
+    def prepare(self, data: Dataset, *, seed: int) -> Dataset:
+        """Do once, before trial 0, what all trials share; return the data they shall see."""
+        ...
+
+    def build(
+        self, candidate: Candidate, data: Dataset, *, fold: int, fidelity: float, seed: int, report: Report
+    ) -> Iterator[tuple[Candidate, Artifact]]:
+        """Train on the training rows of a fold, compress, export.
+
+        Args:
+            candidate: In canonical form.
+            data: Training and validation rows; test rows are not in it.
+            fold: Which pair of `data.splits`.
+            fidelity: Share in (0, 1] of the full effort.
+            seed: Of everything random in this trial.
+            report: Called from time to time; when it returns False the trial ends, with what it has.
+
+        Yields:
+            Each finished file, with the candidate that would build it alone.
+        """
+        ...
+
+    def finish(
+        self,
+        candidate: Candidate,
+        data: Dataset,
+        *,
+        teacher: Artifact | None,
+        max_bytes: int | None,
+        seed: int,
+        refit: bool,
+    ) -> Artifact:
+        """Train a winner long.
+
+        Args:
+            candidate: In canonical form.
+            data: As for `build`.
+            teacher: A finished file whose outputs the winner may learn from.
+            max_bytes: The result must not be longer.
+            seed: Of everything random.
+            refit: Whether to use the validation rows for training too.
+        """
+        ...

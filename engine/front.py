@@ -1,0 +1,126 @@
+"""Pareto fronts over points: dominance, hypervolume, knee, and the answers people ask for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from engine.errors import StudyError
+from engine.trial import Point
+
+__all__ = ["Front", "hypervolume", "is_dominated"]
+
+
+def is_dominated(point: tuple[float, float], others: Iterable[tuple[float, float]]) -> bool:
+    """Say whether one of `others` is at least as good on both axes and better on one (lower is better)."""
+    error, cost = point
+    return any(e <= error and c <= cost and (e < error or c < cost) for e, c in others)
+
+
+def hypervolume(pairs: Sequence[tuple[float, float]], reference: tuple[float, float]) -> float:
+    """Return the exact area that the pairs dominate below a reference point; higher is better.
+
+    Example:
+        >>> hypervolume([(0.5, 1.0), (0.25, 2.0)], (1.0, 4.0))
+        2.0
+    """
+    total, best = 0.0, reference[0]
+    inside = sorted((cost, error) for error, cost in pairs if error < reference[0] and cost < reference[1])
+    for cost, error in inside:
+        if error < best:
+            total += (best - error) * (reference[1] - cost)
+            best = error
+    return total
+
+
+@final
+@dataclass(frozen=True)
+class Front:
+    """Points none of which is worse than another on both axes, in order of falling cost and rising error.
+
+    Args:
+        points: The members, most accurate first.
+        cost: Name of the second axis.
+
+    Example:
+        >>> from engine.space import Candidate
+        >>> points = [Point(Candidate.of({"w": w}), {"error": 1 / w, "bytes": w}) for w in (1, 2, 4)]
+        >>> Front.of(points).best_under(bytes=3)["bytes"]
+        2
+    """
+
+    points: tuple[Point, ...]
+    cost: str = "bytes"
+
+    @staticmethod
+    def of(points: Iterable[Point], *, cost: str = "bytes") -> Front:
+        """Return the front of some points; of equal points the one with the smallest key stays."""
+        members: list[Point] = []
+        order = sorted(points, key=lambda p: (p.values[cost], p.values["error"], p.candidate.key, p.sha256))
+        for point in order:
+            error = point.values["error"]
+            if math.isfinite(error) and (not members or error < members[-1].values["error"]):
+                members.append(point)
+        return Front(tuple(reversed(members)), cost)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[Point]:
+        return iter(self.points)
+
+    def pairs(self) -> list[tuple[float, float]]:
+        """Return (error, cost) of each member."""
+        return [(point.values["error"], point.values[self.cost]) for point in self.points]
+
+    def hypervolume(self, *, error: float = 1.0, cost: float) -> float:
+        """Return the dominated area in (error, log10 cost) below a reference, as a share of one unit each.
+
+        Sizes are compared by ratio, as people do: from 1 to 2 kB counts as much as from 10 to 20 kB.
+        """
+        pairs = [(e, math.log10(max(c, 1e-9))) for e, c in self.pairs()]
+        return hypervolume(pairs, (error, math.log10(cost)))
+
+    def knee(self) -> Point:
+        """Return the member farthest from the line between the two ends, in (error, log cost).
+
+        Raises:
+            StudyError: If the front is empty.
+        """
+        pairs = np.array([(e, math.log(max(c, 1e-9))) for e, c in self._filled().pairs()])
+        span = np.ptp(pairs, axis=0)
+        scaled = (pairs - pairs.min(axis=0)) / np.where(span > 0, span, 1.0)
+        return self.points[int(np.argmin(scaled.sum(axis=1)))]
+
+    def best_under(self, *, bytes: int) -> Point:
+        """Return the most accurate member of at most this many bytes.
+
+        Raises:
+            StudyError: If every member is larger; it says how large the smallest is.
+        """
+        fitting = [point for point in self._filled().points if point.values["bytes"] <= bytes]
+        if not fitting:
+            smallest = min(point.values["bytes"] for point in self.points)
+            raise StudyError(f"No member of the front is within {bytes} bytes; the smallest has {smallest:.0f}.")
+        return min(fitting, key=lambda point: point.values["error"])
+
+    def smallest_within(self, *, error: float) -> Point:
+        """Return the smallest member with at most this error.
+
+        Raises:
+            StudyError: If every member errs more; it says how little the best errs.
+        """
+        fitting = [point for point in self._filled().points if point.values["error"] <= error]
+        if not fitting:
+            best = min(point.values["error"] for point in self.points)
+            raise StudyError(f"No member of the front has an error of at most {error}; the best has {best:.4f}.")
+        return min(fitting, key=lambda point: point.values["bytes"])
+
+    def _filled(self) -> Front:
+        if not self.points:
+            raise StudyError("The front is empty: no trial has given a file yet.")
+        return self

@@ -1,0 +1,58 @@
+"""What is measured and wanted: objectives, and the problem as a sampler sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from engine.space import Candidate, Space
+
+__all__ = ["Objective", "Problem"]
+
+
+@final
+@dataclass(frozen=True)
+class Objective:
+    """One measured value, always minimised.
+
+    Args:
+        name: `error`, `bytes`, `latency_us`, `macs`, ...
+        unit: Of the values, for tables and messages.
+        limit: Largest value allowed; candidates above it never reach the front.
+    """
+
+    name: str
+    unit: str = ""
+    limit: float | None = None
+
+    def allows(self, value: float) -> bool:
+        """Say whether a value keeps the limit."""
+        return self.limit is None or value <= self.limit
+
+
+@final
+@dataclass(frozen=True)
+class Problem:
+    """What a sampler may know: the space, the two axes, and what is known without training.
+
+    Args:
+        space: Where candidates come from.
+        error: The first axis.
+        cost: The second axis.
+        canonical: Representative of all candidates that build the same model.
+        exact_cost: Cost from genes alone, exact, or None where only a trial can tell.
+        budget: Number of trials that the study will pay for.
+    """
+
+    space: Space
+    error: Objective
+    cost: Objective
+    canonical: Callable[[Candidate], Candidate]
+    exact_cost: Callable[[Candidate], float | None]
+    budget: int
+
+    def allows(self, candidate: Candidate) -> bool:
+        """Say whether a candidate may be trained: its exact cost, where known, keeps the limit."""
+        cost = None if self.cost.limit is None else self.exact_cost(candidate)
+        return cost is None or self.cost.allows(cost)
