@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from engine.artifact import Artifact
 from engine.data import Dataset
 from engine.space import Candidate, Space
+from engine.trial import Point, Trial
 
 __all__ = ["Family", "Report"]
 
@@ -38,6 +39,23 @@ class Family(Protocol):
 
     def bytes(self, candidate: Candidate) -> int | None:
         """Return the length of the file, exact, from genes and signature alone; None where trained values decide."""
+        ...
+
+    def macs(self, candidate: Candidate) -> int | None:
+        """Return the multiply-accumulates of one row, exact; None where the family does not count them."""
+        ...
+
+    def describe(self, point: Point, trials: Sequence[Trial]) -> Mapping[str, Any]:
+        """Return what a card says of a winner beyond its measurements.
+
+        Args:
+            point: The winner, as the search scored it.
+            trials: All trials, for what was tried beside it.
+
+        Returns:
+            JSON: `description` (a line in words), `steps` (each compression step, or why it kept 100 %), and `graph`
+            (`nodes`, and `edges` as [from, to, label]) where there is something to draw.
+        """
         ...
 
     def prepare(self, data: Dataset, *, seed: int) -> Dataset:

@@ -43,6 +43,7 @@ class Problem:
         canonical: Representative of all candidates that build the same model.
         exact_cost: Cost from genes alone, exact, or None where only a trial can tell.
         budget: Number of trials that the study will pay for.
+        limits: Further objectives, each with its exact value from genes alone (None where it is unknown).
     """
 
     space: Space
@@ -51,8 +52,12 @@ class Problem:
     canonical: Callable[[Candidate], Candidate]
     exact_cost: Callable[[Candidate], float | None]
     budget: int
+    limits: tuple[tuple[Objective, Callable[[Candidate], float | None]], ...] = ()
 
     def allows(self, candidate: Candidate) -> bool:
-        """Say whether a candidate may be trained: its exact cost, where known, keeps the limit."""
-        cost = None if self.cost.limit is None else self.exact_cost(candidate)
-        return cost is None or self.cost.allows(cost)
+        """Say whether a candidate may be trained: what is known of it without training keeps every limit."""
+        for objective, exact in ((self.cost, self.exact_cost), *self.limits):
+            value = None if objective.limit is None else exact(candidate)
+            if value is not None and not objective.allows(value):
+                return False
+        return True

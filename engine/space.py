@@ -265,6 +265,10 @@ class Space:
         if problems:
             raise SpaceError("The candidate is not in its space: " + "; ".join(problems) + ".")
 
+    def complete(self, candidate: Candidate, rng: np.random.Generator) -> Candidate:
+        """Return the candidate with inactive genes dropped and missing ones sampled."""
+        return self._complete(candidate.genes, rng)
+
     def active(self, candidate: Candidate) -> Candidate:
         """Return the candidate without the genes whose condition does not hold."""
         values: dict[str, Value] = {}

@@ -1,0 +1,44 @@
+"""From a trained network to a file behind the parity gate, with what its card says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from compression.layers import lower
+from compression.memory import peak_memory
+from compression.network import Network
+from compression.verify import TRIAL_ROWS, check_parity, check_reference
+from engine.artifact import Artifact
+
+__all__ = ["export"]
+
+
+def export(network: Network, x: np.ndarray, *, seed: int, is_winner: bool = False) -> Artifact:
+    """Write a trained network; nothing is returned that does not pass the gate.
+
+    Args:
+        network: Trained, quantized.
+        x: Rows of the data, as the file takes them, for the parity gate.
+        seed: Of the gate's random rows.
+        is_winner: Compare all rows, and a second engine too.
+
+    Raises:
+        ArtifactError: If the file is not the network.
+    """
+    plan, weights = network.plan, network.written()
+    lowered = lower(plan, weights)
+    parity = check_parity(plan, weights, lowered, x, seed=seed, rows=len(x) if is_winner else TRIAL_ROWS)
+    gate: dict[str, Any] = {"rows": parity.rows, "difference": parity.difference, "flips": parity.flips}
+    if is_winner:
+        gate["reference_difference"] = check_reference(lowered, x)
+    card = {
+        "bytes": len(lowered.model),
+        "parameters": plan.parameters,
+        "coding": ", ".join(plan.codings),
+        "decoded_bytes": 4 * plan.parameters,
+        "peak_memory": peak_memory(plan),
+        "parity": gate,
+    }
+    return Artifact(lowered.model, card)

@@ -1,0 +1,172 @@
+"""The torch twin of a plan: what is trained, and what it becomes just before export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from compression.codings import coding_named
+from compression.layers import Weights
+from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Step
+from compression.quantize import codes_and_scale, fake_quantize
+
+__all__ = ["Network", "run"]
+
+CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d}
+NORMALISATIONS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
+HALF_MAX = 65504.0
+
+
+class Unit(nn.Module):
+    """A convolution with its normalisation and ReLU, or the last linear layer; weights float or fake-quantized."""
+
+    def __init__(self, step: Convolution | Linear, dimensions: int) -> None:
+        super().__init__()
+        self.step = step
+        self.coding = coding_named(step.coding)
+        self.is_quantized = False
+        self.normalisation: nn.Module | None = None
+        if isinstance(step, Linear):
+            self.weight = nn.Parameter(torch.empty(step.channels_in, step.channels_out))
+            self.bias = nn.Parameter(torch.zeros(step.channels_out))
+            nn.init.normal_(self.weight, std=step.channels_in**-0.5)
+            return
+        self.convolve = CONVOLUTIONS[dimensions]
+        channels_out, channels_in, kernel = step.weight_shape
+        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, *[kernel] * dimensions))
+        nn.init.normal_(self.weight, std=(2.0 / (channels_in * kernel**dimensions)) ** 0.5)
+        if step.has_bias:
+            self.normalisation = NORMALISATIONS[dimensions](channels_out)
+
+    @property
+    def channel_axis(self) -> int:
+        """Axis of the output channels in the weight."""
+        return 1 if isinstance(self.step, Linear) else 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n_rows, channels_in, ...) to (n_rows, channels_out, ...)."""
+        weight = self.weight
+        if self.is_quantized:
+            weight = fake_quantize(weight, self.coding, channel_axis=self.channel_axis)
+        step = self.step
+        if isinstance(step, Linear):
+            return torch.addmm(self.bias, x, weight)
+        groups = step.channels_out if step.is_depthwise else 1
+        out = self.convolve(x, weight, None, step.stride, step.kernel // 2, 1, groups)
+        return out if self.normalisation is None else functional.relu_(self.normalisation(out))
+
+    @torch.no_grad()
+    def written(self) -> Weights:
+        """Return codes, float16 scales and biases with the normalisation folded in: what the file holds."""
+        axis = self.channel_axis
+        shape = [1] * self.weight.dim()
+        shape[axis] = -1
+        gain, bias = torch.ones(self.weight.shape[axis]), self.bias if isinstance(self.step, Linear) else None
+        norm = self.normalisation
+        if norm is not None:
+            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            bias = norm.bias - norm.running_mean * gain
+        bias16 = None if bias is None else _half(bias)
+        if not self.coding.is_integer:
+            return Weights((self.weight * gain.reshape(shape)).contiguous().numpy(), None, bias16)
+        codes, scale = codes_and_scale(self.weight, self.coding, channel_axis=axis)
+        return Weights(codes.contiguous().numpy().astype(np.int16), _half(scale.flatten() * gain), bias16)
+
+
+class Network(nn.Module):
+    """All steps of a plan, trainable.
+
+    Args:
+        plan: What to build.
+        generator seeds come from the global torch seed: call `torch.manual_seed` first.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.units = nn.ModuleDict({step.name: Unit(step, plan.dimensions) for step in plan.weighted})
+
+    def quantize(self, is_quantized: bool = True) -> None:
+        """Train on quantized weights from now on, or on float ones again."""
+        for unit in self.units.values():
+            unit.is_quantized = is_quantized
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs, float32, (n_rows, *shape), to logits, (n_rows, n_outputs)."""
+        return _run(self.plan, x, lambda step, source: self.units[step.name](source))
+
+    def written(self) -> dict[str, Weights]:
+        """Return the weights of every step as the file holds them."""
+        return {name: unit.written() for name, unit in self.units.items()}
+
+
+@torch.no_grad()
+def run(plan: Plan, weights: Mapping[str, Weights], x: Tensor) -> Tensor:
+    """Run the written weights in torch: the twin of the file, just before export.
+
+    Args:
+        plan: The steps.
+        weights: As they are written.
+        x: Prepared inputs, float32, shape (n_rows, *shape).
+
+    Returns:
+        Logits, or values, float32, shape (n_rows, n_outputs).
+    """
+
+    def weighted(step: Convolution | Linear, source: Tensor) -> Tensor:
+        weight, bias = decoded(step, weights[step.name])
+        if isinstance(step, Linear):
+            return source @ weight + bias
+        groups = step.channels_out if step.is_depthwise else 1
+        out = CONVOLUTIONS[plan.dimensions](source, weight, bias, step.stride, step.kernel // 2, 1, groups)
+        return out.relu() if step.has_bias else out
+
+    return _run(plan, x, weighted)
+
+
+def decoded(step: Convolution | Linear, written: Weights) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias of a step, float32, exactly as the graph decodes them."""
+    coding = coding_named(step.coding)
+    values = torch.from_numpy(np.asarray(written.codes, np.float32))
+    if coding.name == "float16":
+        values = values.half().float()
+    if written.scale is not None:
+        shape = [1] * values.dim()
+        shape[1 if isinstance(step, Linear) else 0] = -1
+        values = (values - coding.offset) * torch.from_numpy(written.scale.astype(np.float32)).reshape(shape)
+    bias = None if written.bias is None else torch.from_numpy(written.bias.astype(np.float32))
+    return values, bias
+
+
+def _run(plan: Plan, x: Tensor, weighted) -> Tensor:  # type: ignore[no-untyped-def]
+    values = {"x": x}
+    for step in plan.steps:
+        values[step.name] = _apply(plan, step, values, weighted)
+    return values[plan.steps[-1].name]
+
+
+def _apply(plan: Plan, step: Step, values: Mapping[str, Tensor], weighted) -> Tensor:  # type: ignore[no-untyped-def]
+    if isinstance(step, Addition):
+        total = values[step.sources[0]]
+        for source in step.sources[1:]:
+            total = total + values[source]
+        return total
+    x = values[step.source]
+    if isinstance(step, Mean):
+        return x.mean(dim=tuple(range(2, x.dim())))
+    if isinstance(step, Pooling):
+        if step.kind == "max":
+            pool = functional.max_pool2d if plan.dimensions == 2 else functional.max_pool1d
+            return pool(x, 3, step.stride, 1)
+        if plan.dimensions == 2:
+            return functional.avg_pool2d(x, 3, step.stride, 1, count_include_pad=False)
+        return functional.avg_pool1d(x, 3, step.stride, 1, count_include_pad=False)
+    return weighted(step, x)
+
+
+def _half(values: Tensor) -> np.ndarray:
+    return values.clamp(-HALF_MAX, HALF_MAX).half().numpy()

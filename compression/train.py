@@ -1,0 +1,257 @@
+"""The torch training loop of every family."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compression.distill import distillation_loss
+from compression.network import Network
+from compression.plan import Convolution
+from compression.prune import keep_channels
+from engine.data import Rows, Signature
+from engine.errors import StudyError
+
+__all__ = ["Examples", "Recipe", "prepared", "train"]
+
+EVALUATION_ROWS = 2000
+
+
+@final
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Args:
+        steps: Of the optimiser, at least.
+        epochs: Over the rows, at least.
+        batch_rows: Rows a step.
+        learning_rate: At its peak; it rises over the first tenth and falls along a cosine.
+        weight_decay: Of AdamW.
+        smoothing: Of the labels.
+        shift: Largest random shift of an image, in pixels along each axis.
+        flip: Whether to mirror images left to right at random.
+        prune_at: Share of the training after which channels are removed.
+        quantize_at: Share of the training after which weights are quantized.
+        teacher_share: Of the loss, where there is a teacher.
+    """
+
+    steps: int = 400
+    epochs: float = 2
+    batch_rows: int = 64
+    learning_rate: float = 0.01
+    weight_decay: float = 0.01
+    smoothing: float = 0.05
+    shift: int = 0
+    flip: bool = False
+    prune_at: float = 0.25
+    quantize_at: float = 0.4
+    teacher_share: float = 0.7
+
+    def scaled(self, share: float) -> Recipe:
+        """Return the recipe with this many times the steps and epochs."""
+        return replace(self, steps=max(1, round(self.steps * share)), epochs=self.epochs * share)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Rows as tensors, bytes kept as bytes.
+
+    Args:
+        x: uint8 or float32, shape (n_rows, *signature.shape); floats already centred and scaled.
+        y: int64, shape (n_rows,).
+        weight: float32, shape (n_rows,), or None.
+        soft: A teacher's probabilities, float32, shape (n_rows, n_classes), or None.
+    """
+
+    x: Tensor
+    y: Tensor
+    weight: Tensor | None = None
+    soft: Tensor | None = None
+
+    @staticmethod
+    def of(rows: Rows, signature: Signature, soft: np.ndarray | None = None) -> Examples:
+        """Turn rows into tensors, without a copy where possible."""
+        weight = None if rows.weight is None else torch.from_numpy(rows.weight.astype(np.float32))
+        return Examples(
+            prepared(np.asarray(rows.x), signature),
+            torch.from_numpy(np.asarray(rows.y, np.int64)),
+            weight,
+            None if soft is None else torch.from_numpy(np.asarray(soft, np.float32)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def prepared(x: np.ndarray, signature: Signature) -> Tensor:
+    """Return inputs as the first layer sees them: bytes as they are, floats centred and scaled as in the graph."""
+    if signature.dtype == "uint8":
+        return torch.from_numpy(np.ascontiguousarray(x))
+    return torch.from_numpy((x - np.float32(signature.center)) / np.float32(signature.spread))
+
+
+def train(
+    network: Network,
+    examples: Examples,
+    recipe: Recipe,
+    *,
+    counts: Mapping[str, int],
+    seed: int,
+    report: Callable[[float, float], bool],
+    valid: Examples | None = None,
+) -> Network:
+    """Train, remove channels, quantize, and train on; return the network with its normalisation measured anew.
+
+    Args:
+        network: Fresh; it may be changed.
+        examples: To learn from.
+        recipe: How.
+        counts: Channels to keep, by group.
+        seed: Of order and augmentation.
+        report: Told (share done, validation error) four times; training stops when it returns False.
+        valid: Rows for these reports; without them the error told is NaN.
+
+    Raises:
+        StudyError: If the loss is no longer a finite number; the trial ends there.
+    """
+    torch.set_num_threads(1)
+    batches = _Batches(examples, recipe, seed)
+    total = max(recipe.steps, math.ceil(recipe.epochs * len(examples) / batches.rows))
+    removal, quantization = int(recipe.prune_at * total), int(recipe.quantize_at * total)
+    network.to(memory_format=batches.memory_format).train()
+    optimiser, schedule = _optimiser(network, recipe, total, done=0)
+    for step in range(total):
+        if step == removal and any(network_width != counts.get(group) for group, network_width in _widths(network)):
+            network = keep_channels(network, counts).to(memory_format=batches.memory_format)
+            optimiser, schedule = _optimiser(network, recipe, total, done=step)
+        if step == quantization:
+            network.quantize()
+        x, labels, weight, soft = batches.next()
+        loss = distillation_loss(
+            network(x), labels, soft=soft, weight=weight, smoothing=recipe.smoothing, share=recipe.teacher_share
+        )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        schedule(step)
+        optimiser.step()
+        if step % 20 == 19 or step == total - 1:
+            _check(loss, step, total)
+        if step in _milestones(total) and not report((step + 1) / total, _error(network, valid)):
+            network = network if step >= removal else keep_channels(network, counts)
+            break
+    network.quantize()
+    _measure_normalisation(network, batches)
+    return network.eval()
+
+
+def _milestones(total: int) -> tuple[int, ...]:
+    return tuple(total * quarter // 4 - 1 for quarter in (1, 2, 3))
+
+
+def _widths(network: Network) -> list[tuple[str, int]]:
+    return [(step.group_out, step.channels_out) for step in network.plan.weighted if isinstance(step, Convolution)]
+
+
+def _optimiser(network: Network, recipe: Recipe, total: int, *, done: int) -> tuple[torch.optim.Optimizer, Callable]:  # type: ignore[type-arg]
+    """Return AdamW and the function that sets its rate for a step: up over a tenth, down along a cosine."""
+    decayed = [p for p in network.parameters() if p.dim() > 1]
+    others = [p for p in network.parameters() if p.dim() <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=recipe.learning_rate,
+        fused=True,
+    )
+    rise = max(1, total // 10)
+
+    def schedule(step: int) -> None:
+        if step < rise:
+            share = (step + 1) / rise
+        else:
+            share = 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+        if done:  # a new optimiser knows no second moments yet
+            share *= min(1.0, (step - done + 1) / 10)
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * share
+
+    return optimiser, schedule
+
+
+def _check(loss: Tensor, step: int, total: int) -> None:
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise StudyError(f"The training diverged: the loss was {value} at step {step + 1} of {total}.")
+
+
+@torch.no_grad()
+def _error(network: Network, valid: Examples | None) -> float:
+    if valid is None:
+        return math.nan
+    network.eval()
+    rows = slice(0, EVALUATION_ROWS)
+    wrong = network(valid.x[rows].float()).argmax(1) != valid.y[rows]
+    network.train()
+    return float(wrong.float().mean())
+
+
+@torch.no_grad()
+def _measure_normalisation(network: Network, batches: _Batches) -> None:
+    """Replace running averages by the mean over fresh batches of the final weights."""
+    norms = [unit.normalisation for unit in network.units.values() if unit.normalisation is not None]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.train()
+    for _ in range(min(64, math.ceil(len(batches.examples) / batches.rows))):
+        network(batches.next()[0])
+
+
+class _Batches:
+    """Endless batches in random order, augmented; every row once an epoch."""
+
+    def __init__(self, examples: Examples, recipe: Recipe, seed: int) -> None:
+        self.examples, self.recipe = examples, recipe
+        self.rows = min(recipe.batch_rows, len(examples))
+        self.is_image = examples.x.dim() == 4
+        self.memory_format = torch.channels_last if self.is_image else torch.contiguous_format
+        self._rng = torch.Generator().manual_seed(seed)
+        self._order, self._place = torch.empty(0, dtype=torch.int64), 0
+        shift = recipe.shift if self.is_image else 0
+        self._padded = torch.nn.functional.pad(examples.x, (shift,) * 4) if shift else examples.x
+        self._shift = shift
+
+    def next(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Return inputs, labels, weights and soft labels of one batch."""
+        if self._place + self.rows > len(self._order):
+            self._order, self._place = torch.randperm(len(self.examples), generator=self._rng), 0
+        chosen = self._order[self._place : self._place + self.rows]
+        self._place += self.rows
+        e = self.examples
+        x = self._inputs(chosen).float()
+        return (
+            x.contiguous(memory_format=self.memory_format),
+            e.y[chosen],
+            None if e.weight is None else e.weight[chosen],
+            None if e.soft is None else e.soft[chosen],
+        )
+
+    def _inputs(self, chosen: Tensor) -> Tensor:
+        x = self._padded[chosen]
+        if self._shift:
+            height, width = self.examples.x.shape[2:]
+            moves = torch.randint(0, 2 * self._shift + 1, (2, len(chosen)), generator=self._rng)
+            down = (moves[0][:, None] + torch.arange(height))[:, None, :, None]
+            right = (moves[1][:, None] + torch.arange(width))[:, None, None, :]
+            channels = torch.arange(x.shape[1])[None, :, None, None]
+            x = x[torch.arange(len(chosen))[:, None, None, None], channels, down, right]
+        if self.recipe.flip and self.is_image:
+            mirrored = torch.rand(len(chosen), generator=self._rng) < 0.5
+            x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+        return x

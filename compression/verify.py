@@ -1,0 +1,149 @@
+"""The parity gate: a file is written only if it is the network that was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import onnx
+import torch
+from onnx.reference import ReferenceEvaluator
+
+from compression.codings import coding_named
+from compression.layers import Lowered, Weights
+from compression.network import run
+from compression.plan import Plan
+from compression.train import prepared
+from engine.artifact import session
+from engine.errors import ArtifactError
+
+__all__ = ["Parity", "check_parity", "check_reference", "edge_rows"]
+
+TOLERANCE = 1e-4  # of a probability; sums of a few hundred float32 products in another order differ by less
+TRIAL_ROWS = 24
+REFERENCE_ROWS = 4
+
+
+@final
+@dataclass(frozen=True)
+class Parity:
+    """What the gate measured.
+
+    Args:
+        rows: Compared.
+        difference: Largest difference of a probability.
+        flips: Rows with another label; ties within the tolerance aside, always 0.
+    """
+
+    rows: int
+    difference: float
+    flips: int
+
+
+def check_parity(
+    plan: Plan, weights: Mapping[str, Weights], lowered: Lowered, x: np.ndarray, *, seed: int, rows: int = TRIAL_ROWS
+) -> Parity:
+    """Compare a file with its torch twin; levels 1 and 2 of the gate.
+
+    Level 1: the weights that the file decodes are bit for bit those that were trained. Level 2: the probabilities agree
+    on rows of the data, random rows and edge rows, with graph optimisation and without.
+
+    Args:
+        plan: As written.
+        weights: As written.
+        lowered: The file.
+        x: Rows of the data, as the file takes them.
+        seed: Of the random rows.
+        rows: How many rows of the data to compare: a few in a trial, hundreds for a winner.
+
+    Raises:
+        ArtifactError: If the file is not the network; it says where.
+    """
+    _check_decoding(plan, weights, lowered)
+    data = x[:rows]
+    compared = np.concatenate([data, edge_rows(plan, seed=seed)])
+    expected = torch.softmax(run(plan, weights, prepared(compared, plan.signature).float()), 1).numpy()
+    worst, flips = 0.0, 0
+    for optimized in (True, False):
+        found = session(lowered.model, optimized=optimized).run(None, {"x": compared})[0]
+        difference = float(np.abs(found - expected).max())
+        changed = int((found.argmax(1) != expected.argmax(1))[: len(data)].sum())
+        worst, flips = max(worst, difference), max(flips, changed)
+    ties = np.sort(expected[: len(data)], axis=1)
+    if worst > TOLERANCE or (flips and float((ties[:, -1] - ties[:, -2]).min()) > TOLERANCE):
+        raise ArtifactError(
+            f"The file does not do what the network does: probabilities differ by up to {worst:.2g} (at most "
+            f"{TOLERANCE:.0e} is allowed) and {flips} of {len(data)} labels changed. The file was not written."
+        )
+    return Parity(len(compared), worst, flips)
+
+
+def check_reference(lowered: Lowered, x: np.ndarray) -> float:
+    """Compare ONNX Runtime with the reference evaluator of ONNX on a few rows; level 3 of the gate.
+
+    Returns:
+        The largest difference of a probability.
+
+    Raises:
+        ArtifactError: If they differ by more than the tolerance.
+    """
+    rows = x[:REFERENCE_ROWS]
+    found = session(lowered.model).run(None, {"x": rows})[0]
+    expected = ReferenceEvaluator(onnx.load_model_from_string(lowered.model)).run(None, {"x": rows})[0]
+    difference = float(np.abs(found - expected).max())
+    if difference > TOLERANCE:
+        raise ArtifactError(
+            f"ONNX Runtime and the reference evaluator differ by {difference:.2g} on this file; it was not written."
+        )
+    return difference
+
+
+def edge_rows(plan: Plan, *, seed: int) -> np.ndarray:
+    """Return rows that data seldom has: all smallest, all largest, stripes, one bright position, noise."""
+    signature = plan.signature
+    rng = np.random.default_rng(seed)
+    low, high = 0.0, 255.0
+    if signature.dtype != "uint8":
+        low, high = signature.center - 6 * signature.spread, signature.center + 6 * signature.spread
+    shape = signature.shape
+    stripes = np.broadcast_to(np.where(np.arange(shape[-1]) % 2, low, high), shape)
+    point = np.full(shape, low)
+    point[(..., *[size // 2 for size in shape[1:]])] = high
+    noise = rng.uniform(low, high, (8, *shape))
+    rows = np.concatenate([np.stack([np.full(shape, low), np.full(shape, high), stripes, point]), noise])
+    return rows.astype(signature.dtype)
+
+
+def _check_decoding(plan: Plan, weights: Mapping[str, Weights], lowered: Lowered) -> None:
+    wanted = {}
+    for step in plan.weighted:
+        coding, parts, written = coding_named(step.coding), lowered.parts[step.name], weights[step.name]
+        codes = written.codes.reshape(-1).astype(np.float16 if coding.name == "float16" else np.float32)
+        wanted[parts.weight] = (f"weights of {step.name}", codes.astype(np.float32) - np.float32(coding.offset))
+        for kind, name, values in (("scale", parts.scale, written.scale), ("bias", parts.bias, written.bias)):
+            if name is not None and values is not None:
+                wanted[name] = (f"{kind} of {step.name}", values.astype(np.float32))
+    found = _decoded(lowered.model, list(wanted))
+    for name, (what, values) in wanted.items():
+        if not np.array_equal(found[name].reshape(-1), values):
+            raise ArtifactError(f"The {what} in the file are not those that were trained. The file was not written.")
+
+
+def _decoded(content: bytes, names: list[str]) -> dict[str, np.ndarray]:
+    """Run only the part of the graph that depends on no input."""
+    model = onnx.load_model_from_string(content)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        if node.domain == "" and constants.issuperset(node.input):
+            nodes.append(node)
+            constants.update(node.output)
+    made = onnx.ModelProto(ir_version=max(8, model.ir_version), opset_import=model.opset_import)
+    made.graph.CopyFrom(onnx.GraphProto(name="g", node=nodes, initializer=model.graph.initializer))
+    plain = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name in names}
+    asked = [name for name in names if name not in plain]
+    made.graph.output.extend(onnx.helper.make_tensor_value_info(name, 1, None) for name in asked)
+    values = session(made.SerializeToString()).run(asked, {}) if asked else []
+    return plain | dict(zip(asked, values, strict=True))

@@ -1,0 +1,77 @@
+"""What every command line shares: tolerant arguments, clear errors, the last words of a search."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.errors import EngineError
+from engine.launch import Run
+from engine.tables import bytes_text, error_text, front_table, print_table
+
+__all__ = ["ending", "lenient", "main_guard"]
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def lenient(arguments: Sequence[str], configuration: Path) -> list[str]:
+    """Let every plain `key=value` through Hydra, so that `engine.settings` can judge all of them at once.
+
+    Hydra stops at the first key that it does not know, and suggests nothing. Choices of a group (`data=npz`), keys that
+    carry a prefix, and Hydra's own stay as they are.
+
+    Args:
+        arguments: Of the command line.
+        configuration: The folder of YAML files.
+
+    Example:
+        >>> lenient(["budget=3", "+space=cells", "--help"], Path("conf"))
+        ['++budget=3', '+space=cells', '--help']
+    """
+    groups = {path.name for path in configuration.iterdir() if path.is_dir()}
+
+    def passed(argument: str) -> str:
+        key = argument.split("=", 1)[0]
+        is_plain = "=" in argument and not argument.startswith(("-", "+", "~")) and not key.startswith("hydra")
+        return f"++{argument}" if is_plain and key not in groups else argument
+
+    return [passed(argument) for argument in arguments]
+
+
+def main_guard(work: Callable[[], int]) -> int:
+    """Run a command; turn errors that we raise on purpose into a message and an exit code."""
+    try:
+        return work()
+    except EngineError as error:
+        lines = str(error).splitlines()
+        sys.stderr.write("".join(f"error: {line}\n" if not line.startswith(" ") else f"{line}\n" for line in lines))
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted before there was anything to write.\n")
+        return EXIT_INTERRUPTED
+
+
+def ending(run: Run, module: str, arguments: Sequence[str]) -> int:
+    """Print the front, where it lies, and the command that goes on; return the exit code."""
+    cards = [dict(member.artifact.card) for member in run.members]
+    if cards:
+        print_table(front_table(cards))
+    counts = ", ".join(f"{count} {state.value}" for state, count in sorted(run.study.counts.items()))
+    lines = [f"Trials: {counts or 'none'}.", *(note for note in run.notes if note.startswith("The search ended"))]
+    if cards:
+        knee = run.study.front.knee()
+        lines.append(
+            f"Knee of the search: {error_text(knee.values['error'], str(cards[0]['metric']))} error in "
+            f"{bytes_text(knee.values['bytes'])}."
+        )
+        lines.append(f"Files: {run.folder / 'front'}   Report: {run.folder / 'report.html'}")
+    rest = [argument for argument in arguments if not argument.startswith(("run=", "budget="))]
+    budget = run.study.problem.budget if run.is_interrupted else 2 * run.study.problem.budget
+    words = "Go on with" if run.is_interrupted else "Search on with"
+    command = shlex.join(["python", "-m", module, *rest, f"run={run.folder}", f"budget={budget}"])
+    lines.append(f"{words}: {command}")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return EXIT_INTERRUPTED if run.is_interrupted else 0

@@ -1,0 +1,273 @@
+"""From the front of a search to finished files: long training, then the test rows, once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, final
+
+from engine.artifact import Artifact
+from engine.backends import Backend
+from engine.data import Rows, Signature
+from engine.errors import ArtifactError
+from engine.family import Family
+from engine.front import Front
+from engine.intervals import wilson
+from engine.record import RunFolder
+from engine.score import error_of, latency_us
+from engine.study import LOSSES_ALLOWED, seed_of
+from engine.tables import write_front_csv
+from engine.trial import Point, Trial
+from engine.work import Build, Done, Finish
+
+__all__ = ["FinishSettings", "Finisher", "Member"]
+
+PACKAGES = ("lilliput", "torch", "onnx", "onnxruntime", "numpy")
+
+
+@final
+@dataclass(frozen=True)
+class FinishSettings:
+    """How the front is finished.
+
+    Args:
+        members: How many members of the front are trained long, spread over its sizes; 0 ships the trials' own files.
+        effort: How many times longer than in a trial.
+        refit: Whether the shipped file is trained on validation rows too; by default when there are fewer than
+            10,000 training rows.
+    """
+
+    members: int = 16
+    effort: float = 3.0
+    refit: bool | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Member:
+    """A member of the finished front: its point on validation rows, and the file."""
+
+    point: Point
+    artifact: Artifact
+
+
+@final
+@dataclass
+class Finisher:
+    """Finishes a front and writes it.
+
+    Winners, teachers and what is shipped are chosen on validation rows; test rows only fill columns of the table.
+
+    Args:
+        family: Made the files.
+        backend: Runs; started already.
+        folder: Of the run.
+        signature: Of the data.
+        test: Test rows, or None.
+        metric: By which files are scored.
+        seed: Of the study.
+        settings: How.
+        refit: As decided for this data.
+        teacher: The user's, or None for the best member of the front.
+        told: What every card says: split, lag, metric, ...
+        watch: Told (finished, to finish).
+    """
+
+    family: Family
+    backend: Backend
+    folder: RunFolder
+    signature: Signature
+    test: Rows | None
+    metric: str
+    seed: int
+    settings: FinishSettings
+    refit: bool
+    teacher: Artifact | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+    watch: Callable[[int, int], None] = lambda _finished, _of: None
+
+    def run(self, front: Front, trials: Sequence[Trial], *, is_training: bool = True) -> list[Member]:
+        """Finish the front, write `front/` and `front.csv`, and return the members, most accurate first.
+
+        Args:
+            front: Of the search.
+            trials: All of the search.
+            is_training: Whether winners are trained long; without, the trials' own files are shipped.
+        """
+        files = self._own_files(front)
+        finished: dict[str, Artifact] = {}
+        if is_training and self.settings.members > 0 and len(front):
+            teacher = self.teacher or files[front.points[0].sha256]
+            winners = _spread(front, self.settings.members)
+            finished = self._trained(winners, teacher)
+            front = Front(tuple(winners), front.cost)
+        members = [self._member(point, files[point.sha256], finished.get(point.candidate.key)) for point in front]
+        kept = {id(point) for point in Front.of([member.point for member in members], cost=front.cost)}
+        members = [member for member in members if id(member.point) in kept]
+        members.sort(key=lambda member: (member.point.values["error"], member.point.values["bytes"]))
+        members = [self._with_card(member, trials) for member in members]
+        self._write(members)
+        return members
+
+    def _own_files(self, front: Front) -> dict[str, Artifact]:
+        """Return the trials' files; one that is gone is built again."""
+        files: dict[str, Artifact] = {}
+        for point in front:
+            kept = self.folder.kept(point.sha256)
+            if kept is None:
+                task = Build(0, point.candidate, seed_of(self.seed, point.candidate))
+                done = self._collected([task])[0]
+                kept = next((a for a in done.artifacts if a.sha256 == point.sha256), None)
+                if kept is None:
+                    raise ArtifactError(
+                        f"The file {point.sha256[:12]} of a trial is gone and building it again gave another: the "
+                        f"packages or the machine changed. {done.error}".strip()
+                    )
+                self.folder.keep(kept)
+            files[point.sha256] = kept
+        self.folder.forget(set(files))
+        return files
+
+    def _trained(self, winners: Sequence[Point], teacher: Artifact) -> dict[str, Artifact]:
+        """Train the winners, largest effort first; results of an earlier run of the same task are taken over."""
+        found, tasks = {}, []
+        for number, point in enumerate(winners):
+            place = self._place(point, teacher)
+            if (place / "model.onnx").exists() and (place / "card.json").exists():
+                found[point.candidate.key] = Artifact.load(place)
+            else:
+                limit = int(point.values["bytes"])
+                tasks.append(
+                    Finish(number, point.candidate, seed_of(self.seed, point.candidate), limit, self.refit, teacher)
+                )
+        tasks.sort(key=lambda task: (-(self.family.macs(task.candidate) or task.max_bytes), task.number))
+        self.watch(len(found), len(winners))
+
+        def keep(task: Build | Finish, done: Done) -> None:
+            if done.artifacts:
+                done.artifacts[0].save(self._place(winners[task.number], teacher))
+                found[task.candidate.key] = done.artifacts[0]
+            self.watch(len(found), len(winners))
+
+        self._collected(tasks, keep)
+        return found
+
+    def _place(self, point: Point, teacher: Artifact) -> Path:
+        text = json.dumps(
+            [point.candidate.key, self.seed, teacher.sha256, self.refit, self.settings.effort, point.values["bytes"]]
+        )
+        return self.folder.path / "finished" / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _collected(
+        self, tasks: Sequence[Build | Finish], keep: Callable[[Build | Finish, Done], None] = lambda _task, _done: None
+    ) -> list[Done]:
+        losses: dict[int, int] = {}
+        results = []
+        for task in tasks:
+            self.backend.submit(task)
+        while len(results) < len(tasks):
+            outcome = self.backend.wait()
+            task, done = outcome.task, outcome.result
+            if outcome.lost:
+                losses[task.number] = losses.get(task.number, 0) + 1
+                if losses[task.number] <= LOSSES_ALLOWED:
+                    self.backend.submit(task)
+                    continue
+                done = Done(error=f"Its worker was lost {losses[task.number]} times: {outcome.lost}.")
+            keep(task, done)
+            results.append(done)
+        return results
+
+    def _member(self, point: Point, own: Artifact, finished: Artifact | None) -> Member:
+        """Ship the finished file, unless it is worse on validation rows by more than a standard error."""
+        if finished is None:
+            return Member(point, replace(own, card={**own.card, "finished": False}))
+        validation = finished.card["validation"]
+        error, rows = float(validation["error"]), int(validation["rows"])
+        own_error = point.values["error"]
+        spread = (max(own_error * (1 - own_error), 0.0) / max(rows, 1)) ** 0.5
+        if error > own_error + spread:
+            note = f"trained long it had {error:.4f}, worse than the trial's {own_error:.4f}: the trial's file is shipped"
+            return Member(point, replace(own, card={**own.card, "finished": False, "why_not_finished": note}))
+        values = {**point.values, "error": error, "bytes": float(finished.size)}
+        values.pop("error_se", None)
+        card = {**finished.card, "finished": True}
+        return Member(Point(point.candidate, values, finished.sha256), replace(finished, card=card))
+
+    def _with_card(self, member: Member, trials: Sequence[Trial]) -> Member:
+        """Measure test error and latency, and complete the card."""
+        point, artifact = member.point, member.artifact
+        number = next((t.number for t in trials if any(p.candidate == point.candidate for p in t.points)), None)
+        validation_rows = int(self.told.get("validation_rows", 0))
+        card = {
+            **self.told,
+            **artifact.card,
+            **self.family.describe(point, trials),
+            "task": self.signature.task,
+            "metric": self.metric,
+            "classes": list(self.signature.classes),
+            "numeric_columns": list(self.signature.numeric_columns),
+            "categorical_columns": list(self.signature.categorical_columns),
+            "bytes": artifact.size,
+            "sha256": artifact.sha256,
+            "selected_on": "validation",
+            "validation": self._measured(point.values["error"], validation_rows),
+            "test": None,
+            "candidate": point.candidate.genes,
+            "key": point.candidate.key,
+            "trial": number,
+            "seeds": [seed_of(self.seed, point.candidate)],
+            "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        }
+        if self.test is not None and len(self.test):
+            outputs = artifact.outputs(self.test.inputs())
+            error = error_of(outputs, self.test, metric=self.metric, task=self.signature.task)
+            card["test"] = self._measured(error, len(self.test))
+            card["latency_us"] = round(latency_us(artifact, self.test), 1)
+        return Member(point, replace(artifact, card=card))
+
+    def _measured(self, error: float, rows: int) -> dict[str, float | int | None]:
+        """Return an error with its 95 % interval, which only a share of wrong rows has."""
+        low, high = wilson(round(error * rows), rows) if self.metric == "accuracy" and rows else (None, None)
+        return {"error": error, "low": low, "high": high, "rows": rows}
+
+    def _write(self, members: Sequence[Member]) -> None:
+        """Write the front beside the old one, then put it in its place."""
+        waiting, place = self.folder.path / ".front.part", self.folder.path / "front"
+        shutil.rmtree(waiting, ignore_errors=True)
+        waiting.mkdir(parents=True)
+        for number, member in enumerate(members):
+            member.artifact.save(waiting / f"{number:02d}")
+        shutil.rmtree(place, ignore_errors=True)
+        waiting.rename(place)
+        write_front_csv(self.folder.path / "front.csv", [dict(member.artifact.card) for member in members])
+
+
+def _spread(front: Front, count: int) -> list[Point]:
+    """Choose members spread over the sizes: both ends, and then where the gap in log size is widest."""
+    if len(front) <= count:
+        return list(front.points)
+    chosen = [0, len(front) - 1][:count]
+    sizes = [max(point.values[front.cost], 1e-9) for point in front]
+    while len(chosen) < count:
+        rest = [number for number in range(len(front)) if number not in chosen]
+        far = {n: min(abs(_ratio(sizes[n], sizes[c])) for c in chosen) for n in rest}
+        chosen.append(max(rest, key=lambda number: (far[number], -number)))
+    return [front.points[number] for number in sorted(chosen)]
+
+
+def _ratio(first: float, second: float) -> float:
+    return max(first, second) / min(first, second)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except ModuleNotFoundError:
+        return "unknown"

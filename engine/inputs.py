@@ -1,0 +1,171 @@
+"""New rows for a finished file: csv, npz, npy or a folder of images, as the inputs the file takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+
+from engine.artifact import Artifact
+from engine.errors import DataError, did_you_mean
+from engine.loaders.archive import read_archive
+from engine.loaders.arrays import as_images
+from engine.loaders.columns import as_numbers, as_text
+from engine.loaders.folder import image_files, read_images
+from engine.loaders.paths import existing
+from engine.loaders.tables import read_csv
+
+__all__ = ["Inputs", "read_inputs", "table_inputs"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Rows that a file can be run on.
+
+    Args:
+        arrays: `x`, `c` or both.
+        ids: What names the rows, by column.
+        target: Values to compare with, or None.
+    """
+
+    arrays: dict[str, np.ndarray]
+    ids: pd.DataFrame
+    target: pd.Series | None
+
+
+def read_inputs(artifact: Artifact, path: Path, *, ids: Sequence[str] = (), target: str | None = None) -> Inputs:
+    """Read rows for a file.
+
+    Args:
+        artifact: The file.
+        path: csv, npz, npy, or a folder of images or of class folders.
+        ids: Columns (arrays of an npz file) to keep; the names of images are kept in any case.
+        target: Column or array to compare with; class folders need none.
+
+    Raises:
+        DataError: If the rows do not fit the file; columns are matched by name, their order does not matter.
+    """
+    problem = existing(path, folders=path.is_dir())
+    if problem:
+        raise DataError(problem)
+    if path.is_dir():
+        return _folder(artifact, path, ids, target)
+    if path.name.lower().endswith((".npz", ".npy")):
+        return _arrays(artifact, path, ids, target)
+    if path.name.lower().endswith((".csv", ".csv.gz")):
+        return _table(artifact, path, ids, target)
+    raise DataError(f"{path} must end in .csv, .csv.gz, .npz or .npy, or be a folder of images.")
+
+
+def table_inputs(artifact: Artifact, frame: pd.DataFrame, *, where: str = "The table") -> dict[str, np.ndarray]:
+    """Return the inputs of a file from columns of these names, in any order, others ignored.
+
+    Args:
+        artifact: A file that names its columns, in its card or in itself.
+        frame: Numbers or text.
+        where: What to call the frame in messages.
+
+    Raises:
+        DataError: With every missing column, or every numeric column with text in it.
+    """
+    names = {"x": _column_names(artifact, "numeric"), "c": _column_names(artifact, "categorical")}
+    if not any(names.values()):
+        raise DataError(f"The model names no columns, so {where} cannot be matched with it; give an npz file with x.")
+    problems = []
+    missing = [name for columns in names.values() for name in columns if name not in frame.columns]
+    if missing:
+        present = ", ".join(map(str, frame.columns[:50]))
+        problems.append(f"{where} must have the columns of the model, it lacks {', '.join(missing)}. It has {present}.")
+    numbers = []
+    for name in (column for column in names["x"] if column in frame.columns):
+        values, other = as_numbers(frame[name])
+        numbers.append(values)
+        if other.any():
+            problems.append(f"Column {name} of {where} must hold numbers, got {str(frame[name][other].iloc[0])!r}.")
+    if problems:
+        raise DataError("\n".join(problems))
+    made = {}
+    if names["x"]:
+        with np.errstate(over="ignore"):
+            made["x"] = np.stack(numbers, axis=1).astype(np.float32)
+    if names["c"]:
+        made["c"] = np.stack([as_text(frame[name]) for name in names["c"]], axis=1)
+    return made
+
+
+def _column_names(artifact: Artifact, kind: str) -> list[str]:
+    card: Any = artifact.card if artifact.card.get("sha256") in (None, artifact.sha256) else {}
+    named = card.get(f"{kind}_columns")
+    if named is None:
+        try:
+            named = json.loads(artifact.metadata.get(kind, "[]"))
+        except ValueError as error:
+            raise DataError(f"The model's metadata key {kind} must be a JSON list of column names.") from error
+    if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
+        raise DataError(f"The model must name its {kind} columns as a list of texts, got {named!r}.")
+    return list(named)
+
+
+def _table(artifact: Artifact, path: Path, ids: Sequence[str], target: str | None) -> Inputs:
+    frame = read_csv(path)
+    wanted = [("id", name) for name in ids] + ([("target", target)] if target else [])
+    _refuse_unknown(wanted, list(frame.columns), f"column in {path}", "Columns")
+    arrays = table_inputs(artifact, frame, where=str(path))
+    return Inputs(arrays, frame[list(ids)], frame[target] if target else None)
+
+
+def _arrays(artifact: Artifact, path: Path, ids: Sequence[str], target: str | None) -> Inputs:
+    arrays = read_archive(path)
+    wanted = [("id", name) for name in ids] + ([("target", target)] if target else [])
+    _refuse_unknown(wanted, list(arrays), f"array in {path}", "Arrays")
+    missing = [name for name in artifact.input_shapes if name not in arrays]
+    if missing:
+        raise DataError(f"{path} must hold arrays {', '.join(artifact.input_shapes)}; it holds {', '.join(arrays)}.")
+    inputs = {name: arrays[name] for name in artifact.input_shapes}
+    if "x" in inputs:
+        inputs["x"] = _laid_out(inputs["x"], artifact.input_shapes["x"])
+    count = min(len(array) for array in inputs.values())
+    used = inputs | {name: arrays[name] for _, name in wanted}
+    uneven = [f"{name} ({len(array)})" for name, array in used.items() if len(array) != count]
+    if uneven or not count:
+        raise DataError(f"{path} must hold as many values in each array, at least one; got {count} and {uneven}.")
+    columns = {name: pd.Series(arrays[name].reshape(count, -1)[:, 0]) for _, name in wanted}
+    return Inputs(inputs, pd.DataFrame({name: columns[name] for name in ids}), columns[target] if target else None)
+
+
+def _folder(artifact: Artifact, path: Path, ids: Sequence[str], target: str | None) -> Inputs:
+    if ids or target:
+        raise DataError(f"{path} is a folder of images and has no columns: remove id= and target=.")
+    inner = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    flat = image_files(path)
+    files = flat or [file for folder in inner for file in image_files(folder)]
+    if not files:
+        raise DataError(f"{path} must hold images, or folders of images; it has none.")
+    x = _laid_out(read_images(files), artifact.input_shapes.get("x", ()))
+    names = pd.DataFrame({"file": [file.relative_to(path).as_posix() for file in files]})
+    return Inputs({"x": x}, names, None if flat else pd.Series([file.parent.name for file in files]))
+
+
+def _laid_out(x: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Return x in the layout of the file, where it can be told."""
+    if len(shape) == 4 and x.ndim in (3, 4) and x.shape[1:] != shape[1:]:
+        return as_images(x)
+    if len(shape) == 2 and x.ndim > 2:
+        return x.reshape(len(x), -1)
+    return x
+
+
+def _refuse_unknown(wanted: Sequence[tuple[str, str]], known: Sequence[str], what: str, title: str) -> None:
+    problems = [
+        f"{option}: no {what} is called '{name}'{did_you_mean(name, known) or '.'} {title}: {', '.join(known[:50])}."
+        for option, name in wanted
+        if name not in known
+    ]
+    if problems:
+        raise DataError("\n".join(problems))

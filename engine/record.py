@@ -1,0 +1,186 @@
+"""A run folder: settings, trials, files. Whatever stops a search, what is recorded here stays."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import yaml
+
+from engine.artifact import Artifact
+from engine.errors import RecordError, StudyError
+from engine.trial import Trial
+
+__all__ = ["RunFolder"]
+
+# What a resumed run may change: how long, how fast and how shown, never which trials.
+FREE_SETTINGS = frozenset(("budget", "seconds", "workers", "backend", "storage", "run", "finish", "teacher", "quiet"))
+
+
+@final
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def trials_path(self) -> Path:
+        """The record: one JSON line a trial."""
+        return self.path / "trials.jsonl"
+
+    def open(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[int, Trial]]:
+        """Start a run, or open an earlier one to go on.
+
+        Args:
+            settings: As plain containers, with `digest` of the data and `lag`.
+
+        Returns:
+            The settings of the run (an earlier run's own `lag`), and its recorded trials by number.
+
+        Raises:
+            RecordError: If the folder holds another search, other data, or something else altogether.
+        """
+        known = self.path / "settings.yaml"
+        if not known.exists():
+            if self.path.exists() and any(self.path.iterdir()):
+                raise RecordError(
+                    f"run={self.path} is not a run folder: it has files but no settings.yaml. Name a new folder."
+                )
+            self._guarded(lambda: self.path.mkdir(parents=True, exist_ok=True))
+            self._write(known, yaml.safe_dump(dict(settings), sort_keys=False))
+            return dict(settings), {}
+        earlier = self._settings(known)
+        differing = _differences(earlier, settings)
+        if differing:
+            raise RecordError(
+                f"run={self.path} holds another search. These differ:\n  "
+                + "\n  ".join(differing)
+                + "\nUse the settings of that run to go on with it, or another folder for a new one."
+            )
+        merged = {**settings, "lag": earlier["lag"]}
+        self._write(known, yaml.safe_dump(merged, sort_keys=False))
+        return merged, self.load()
+
+    def load(self) -> dict[int, Trial]:
+        """Read the record; a line torn by a crash is cut off.
+
+        Raises:
+            RecordError: If a line before the last is damaged; it names the line.
+        """
+        if not self.trials_path.exists():
+            return {}
+        content = self.trials_path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            with self.trials_path.open("r+b") as record:
+                record.truncate(len(whole))
+        trials = {}
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                trial = Trial.from_json(json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise RecordError(
+                    f"{self.trials_path}, line {number} is damaged ({error}). Delete the line: its trial runs again."
+                ) from error
+            trials[trial.number] = trial
+        return trials
+
+    def append(self, trial: Trial) -> None:
+        """Record a trial; on return it is in the hands of the operating system.
+
+        Raises:
+            StudyError: If the disk is full or the folder cannot be written.
+        """
+        line = json.dumps(trial.to_json(), separators=(",", ":")) + "\n"
+        self._guarded(lambda: self._append(line))
+
+    def keep(self, artifact: Artifact) -> None:
+        """Keep the file of a trial for as long as it may be on the front."""
+        path = self._file(artifact.sha256)
+        if not path.exists():
+            self._guarded(lambda: self._replace(path, artifact.model))
+
+    def kept(self, sha256: str) -> Artifact | None:
+        """Return a kept file, or None if it is gone or was changed."""
+        path = self._file(sha256)
+        if not path.exists():
+            return None
+        artifact = Artifact(path.read_bytes())
+        return artifact if artifact.sha256 == sha256 else None
+
+    def forget(self, keeping: set[str]) -> None:
+        """Delete kept files that are no longer on the front."""
+        for path in (self.path / "files").glob("*.onnx"):
+            if path.stem not in keeping:
+                path.unlink(missing_ok=True)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of the run, whole or not at all."""
+        self._write(self.path / name, text)
+
+    def _settings(self, path: Path) -> dict[str, Any]:
+        try:
+            settings = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise RecordError(f"{path} is damaged: {error}") from error
+        if not isinstance(settings, dict) or "lag" not in settings:
+            raise RecordError(f"{path} is not the settings file of a run.")
+        return settings
+
+    def _file(self, sha256: str) -> Path:
+        return self.path / "files" / f"{sha256}.onnx"
+
+    def _append(self, line: str) -> None:
+        with self.trials_path.open("ab") as record:
+            record.write(line.encode())
+
+    def _write(self, path: Path, text: str) -> None:
+        self._guarded(lambda: self._replace(path, text.encode()))
+
+    @staticmethod
+    def _replace(path: Path, content: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        waiting = path.with_name(f".{path.name}.part")
+        waiting.write_bytes(content)
+        os.replace(waiting, path)
+
+    def _guarded(self, write: Any) -> None:
+        try:
+            write()
+        except OSError as error:
+            reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else error.strerror
+            raise StudyError(
+                f"{self.path} cannot be written: {reason}. What was recorded before is safe; "
+                f"mend that and go on with run={self.path}."
+            ) from error
+
+
+def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
+    """List keys whose values decide the trials and differ."""
+    found = []
+    for key in [*earlier, *(key for key in now if key not in earlier)]:
+        path = f"{where}{key}"
+        if path in FREE_SETTINGS or path == "lag":
+            continue
+        before, after = earlier.get(key), now.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += _differences(before, after, f"{path}.")
+        elif before != after:
+            name = "the data (its digest)" if path == "digest" else path
+            found.append(f"{name}: {_short(before)} in the run, {_short(after)} now")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "..."

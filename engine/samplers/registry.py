@@ -1,0 +1,35 @@
+"""Samplers by name."""
+
+from __future__ import annotations
+
+from engine.errors import SettingsError, did_you_mean
+from engine.samplers import Sampler
+from engine.samplers.optuna import OPTUNA_SAMPLERS, OptunaSampler
+from engine.samplers.pareto import ParetoSampler
+from engine.samplers.random import RandomSampler
+
+__all__ = ["SAMPLERS", "sampler_named"]
+
+SAMPLERS = tuple(sorted({"pareto", "random", *OPTUNA_SAMPLERS}))
+
+
+def sampler_named(name: str, *, seed: int) -> Sampler:
+    """Make a sampler.
+
+    Args:
+        name: One of SAMPLERS: ours, or one of Optuna's.
+        seed: Of the study; our own samplers take their randomness from `propose`.
+
+    Raises:
+        SettingsError: If there is no such sampler.
+        MissingExtraError: If it needs a package that is not installed.
+    """
+    if name == "pareto":
+        return ParetoSampler()
+    if name == "random":
+        return RandomSampler()
+    if name not in SAMPLERS and name != "cmaes":
+        raise SettingsError(
+            f"No sampler '{name}'{did_you_mean(name, SAMPLERS) or '.'} Samplers: {', '.join(SAMPLERS)}."
+        )
+    return OptunaSampler(name, seed)

@@ -1,0 +1,193 @@
+"""The search loop: propose, submit, record, resume. It owns the order of everything."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+
+from engine.backends import Backend
+from engine.errors import RecordError, StudyError
+from engine.front import Front
+from engine.objective import Problem
+from engine.record import RunFolder
+from engine.samplers import Sampler
+from engine.space import Candidate
+from engine.trial import Point, State, Trial
+from engine.work import Build, Done
+
+__all__ = ["REPEATS_TO_END", "Study", "seed_of"]
+
+REPEATS_TO_END = 200  # proposals in a row without a new candidate: the space is exhausted
+FAILURES_TO_STOP = 5  # first trials that all fail: nothing will work
+LOSSES_ALLOWED = 2  # times a trial whose worker died is run again
+
+
+def seed_of(seed: int, candidate: Candidate) -> int:
+    """Return the seed of a trial: a function of the study's seed and the canonical candidate, in [0, 2**31)."""
+    text = f"{seed}:{candidate.key}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") >> 1
+
+
+@final
+@dataclass
+class Study:
+    """One search.
+
+    Trial n is proposed knowing exactly the trials 0 .. n - lag, whatever backend runs them and however fast; so the
+    same seed and lag give the same trials. Resuming runs the same loop, with recorded trials in place of work.
+
+    Args:
+        problem: What is searched.
+        sampler: Proposes.
+        backend: Runs; started already.
+        folder: Records.
+        seed: Of everything random.
+        lag: How far knowledge lags behind proposals, at least 1.
+        recorded: Trials of an earlier run, by number.
+        deadline: Wall-clock time, in seconds since the epoch, after which nothing is submitted.
+        watch: Told after every change.
+    """
+
+    problem: Problem
+    sampler: Sampler
+    backend: Backend
+    folder: RunFolder
+    seed: int
+    lag: int
+    recorded: Mapping[int, Trial] = field(default_factory=dict)
+    deadline: float | None = None
+    watch: Callable[[Study], None] = lambda _: None
+    trials: dict[int, Trial] = field(default_factory=dict)
+    stopped: str = ""
+    _proposed: list[Candidate] = field(default_factory=list)
+    _first: dict[str, int] = field(default_factory=dict)
+    _waiting: dict[int, list[int]] = field(default_factory=dict)
+    _known: int = 0  # trials 0 .. _known - 1 have ended
+    _paid: int = 0  # submitted or replayed, COMPLETE or FAILED
+    _repeats: int = 0
+    _losses: dict[int, int] = field(default_factory=dict)
+    counts: Counter[State] = field(default_factory=Counter)
+    last_error: str = ""
+    front: Front = field(init=False)  # of all points that keep the limits
+
+    def __post_init__(self) -> None:
+        self.front = Front((), self.problem.cost.name)
+
+    def ended(self) -> list[Trial]:
+        """Return all ended trials in order of number."""
+        return [self.trials[number] for number in sorted(self.trials)]
+
+    def run(self) -> None:
+        """Search until the budget, the time or the space is used up.
+
+        Raises:
+            StudyError: If the first trials all fail, or the record cannot be written.
+            RecordError: If recorded trials are not the ones this search proposes.
+        """
+        while True:
+            while self._may_propose():
+                self._propose()
+            if len(self.trials) == len(self._proposed):
+                break
+            self._collect()
+        self._name_the_end()
+
+    def _may_propose(self) -> bool:
+        number = len(self._proposed)
+        if number - self.lag >= self._known or self._paid >= self.problem.budget or self.stopped:
+            return False
+        if self._repeats >= REPEATS_TO_END:
+            self.stopped = f"the last {REPEATS_TO_END} proposals held no new candidate: the space is exhausted"
+            return False
+        if self.deadline is not None and time.time() > self.deadline and number not in self.recorded:
+            self.stopped = "the time is up"
+            return False
+        return True
+
+    def _propose(self) -> None:
+        number = len(self._proposed)
+        known = [self.trials[n] for n in range(max(0, number - self.lag + 1))]
+        pending = self._proposed[len(known) :]
+        rng = np.random.default_rng([self.seed, number])
+        proposal = self.sampler.propose(self.problem, known, pending, rng)
+        self.problem.space.check(proposal)
+        candidate = self.problem.canonical(proposal)
+        self._proposed.append(candidate)
+        twin = self._first.setdefault(candidate.key, number)
+        earlier = self.recorded.get(number)
+        if earlier is not None and earlier.candidate != candidate:
+            raise RecordError(
+                f"{self.folder.trials_path}, trial {number} is not the one this search proposes: the record was made "
+                "by another version, or edited. Start a new run in another folder."
+            )
+        if twin != number:
+            self._repeats += 1
+            self._await_twin(number, twin)
+        elif not self.problem.allows(candidate):
+            self._repeats += 1
+            self._end(Trial(number, candidate, State.OVERSIZED))
+        elif earlier is not None:
+            self._repeats, self._paid = 0, self._paid + 1
+            self._end(earlier)
+        else:
+            self._repeats, self._paid = 0, self._paid + 1
+            self.backend.submit(Build(number, candidate, seed_of(self.seed, candidate), self.deadline))
+
+    def _await_twin(self, number: int, twin: int) -> None:
+        if twin in self.trials:
+            self._end(self._repeat(number, self.trials[twin]))
+        else:
+            self._waiting.setdefault(twin, []).append(number)
+
+    def _repeat(self, number: int, twin: Trial) -> Trial:
+        return Trial(number, twin.candidate, State.CACHED, twin.points, error=twin.error, twin=twin.number)
+
+    def _collect(self) -> None:
+        outcome = self.backend.wait()
+        task, done = outcome.task, outcome.result
+        if outcome.lost:
+            losses = self._losses[task.number] = self._losses.get(task.number, 0) + 1
+            if losses <= LOSSES_ALLOWED:
+                self.backend.submit(task)
+                return
+            done = Done(error=f"Its worker was lost {losses} times: {outcome.lost}.")
+        state = State.FAILED if done.error else State.COMPLETE
+        for point, artifact in zip(done.points, done.artifacts, strict=True):
+            if point in self._with([point]):
+                self.folder.keep(artifact)
+        self._end(Trial(task.number, task.candidate, state, done.points, done.seconds, task.seed, done.error))
+
+    def _end(self, trial: Trial) -> None:
+        if trial.number not in self.recorded:
+            self.folder.append(trial)
+        self.trials[trial.number] = trial
+        self.counts[trial.state] += 1
+        self.last_error = trial.error or self.last_error
+        self.front = self._with(trial.points)
+        for number in self._waiting.pop(trial.number, []):
+            self._end(self._repeat(number, trial))
+        while self._known in self.trials:
+            self._known += 1
+        self._stop_if_nothing_works()
+        self.watch(self)
+
+    def _with(self, points: Iterable[Point]) -> Front:
+        cost = self.problem.cost
+        kept = [point for point in points if cost.allows(point.values[cost.name])]
+        return Front.of([*self.front, *kept], cost=cost.name) if kept else self.front
+
+    def _stop_if_nothing_works(self) -> None:
+        paid = [t for t in self.ended() if t.is_paid] if len(self.trials) < 4 * FAILURES_TO_STOP else []
+        enough = min(FAILURES_TO_STOP, self.problem.budget)
+        if len(paid) == enough and all(trial.state is State.FAILED for trial in paid):
+            raise StudyError(f"The first {enough} trials all failed. The last error: {paid[-1].error}")
+
+    def _name_the_end(self) -> None:
+        if not self.stopped and self._paid >= self.problem.budget:
+            self.stopped = "the budget is used up"

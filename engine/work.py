@@ -1,0 +1,145 @@
+"""What runs inside a worker: building and scoring a trial, finishing a winner."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from engine.artifact import Artifact
+from engine.data import Dataset
+from engine.errors import EngineError, FamilyError
+from engine.family import Family
+from engine.score import latency_us, score
+from engine.space import Candidate
+from engine.trial import Point
+
+__all__ = ["Build", "Done", "Finish", "Work"]
+
+
+@final
+@dataclass(frozen=True)
+class Build:
+    """Build and score one candidate.
+
+    Args:
+        number: Of the trial.
+        candidate: In canonical form.
+        seed: Of the training.
+        deadline: Wall-clock time, in seconds since the epoch, at which the trial stops with what it has.
+    """
+
+    number: int
+    candidate: Candidate
+    seed: int
+    deadline: float | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Finish:
+    """Train one winner long; the result is at most `max_bytes` long."""
+
+    number: int
+    candidate: Candidate
+    seed: int
+    max_bytes: int
+    refit: bool
+    teacher: Artifact | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Done:
+    """What came of a task: points and their files, or the text of its failure."""
+
+    points: tuple[Point, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+
+
+@final
+@dataclass
+class Work:
+    """The function that workers run; made once a study, sent to each worker once.
+
+    Args:
+        family: Makes the files.
+        folder: Of the data set.
+        metric: By which files are scored.
+        cost: Name of the second axis, when it has to be measured.
+    """
+
+    family: Family
+    folder: Path
+    metric: str
+    cost: str = "bytes"
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The data set, mapped at the first task."""
+        return Dataset.open(self.folder)
+
+    def __call__(self, task: Build | Finish) -> Done:
+        """Run a task; whatever goes wrong inside it becomes its result."""
+        start = time.perf_counter()
+        try:
+            done = self._build(task) if isinstance(task, Build) else self._finish(task)
+        except EngineError as error:
+            done = Done(error=str(error))
+        except MemoryError:
+            done = Done(error="The trial ran out of memory.")
+        except Exception as error:  # a trial that fails is data, whatever the family raised
+            done = Done(error=f"{type(error).__name__}: {error}")
+        return replace(done, seconds=time.perf_counter() - start)
+
+    def _build(self, task: Build) -> Done:
+        def report(step: float, error: float) -> bool:  # noqa: ARG001
+            return task.deadline is None or time.time() < task.deadline
+
+        found: dict[Candidate, list[tuple[dict[str, float], Artifact]]] = {}
+        for fold in range(len(self.data.splits)):
+            valid = self.data.valid(fold)
+            made = self.family.build(task.candidate, self.data, fold=fold, fidelity=1.0, seed=task.seed, report=report)
+            for candidate, artifact in made:
+                values = score(artifact, valid, metric=self.metric, task=self.data.signature.task)
+                if self.cost == "latency_us":
+                    values["latency_us"] = latency_us(artifact, valid)
+                found.setdefault(candidate, []).append((values, artifact))
+        if not found:
+            raise FamilyError("The family built no file; build must yield at least one.")
+        points = tuple(_averaged(candidate, scores) for candidate, scores in found.items())
+        return Done(points, tuple(scores[0][1] for scores in found.values()))
+
+    def _finish(self, task: Finish) -> Done:
+        artifact = self.family.finish(
+            task.candidate,
+            self.data,
+            teacher=task.teacher,
+            max_bytes=task.max_bytes,
+            seed=task.seed,
+            refit=task.refit,
+        )
+        if artifact.size > task.max_bytes:
+            raise FamilyError(f"finish must give at most {task.max_bytes} bytes, got {artifact.size}.")
+        values = {"error": float(artifact.card["validation"]["error"]), "bytes": float(artifact.size)}
+        return Done((Point(task.candidate, values, artifact.sha256),), (artifact,))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "data"}  # workers map the rows themselves
+
+
+def _averaged(candidate: Candidate, scores: list[tuple[dict[str, float], Artifact]]) -> Point:
+    """Mean error with its standard error over folds; the largest of every cost."""
+    errors = [values["error"] for values, _ in scores]
+    values = {name: max(entry[name] for entry, _ in scores) for name in scores[0][0]}
+    values["error"] = float(np.mean(errors))
+    if len(errors) > 1:
+        values["error_se"] = float(np.std(errors, ddof=1) / math.sqrt(len(errors)))
+    return Point(candidate, values, scores[0][1].sha256)

@@ -1,0 +1,243 @@
+"""The genome of the `cells` space, and the canonical form of a cell."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, final
+
+from engine.space import Candidate, Choice, Condition, Domain, Int, Space
+
+__all__ = ["CONVOLUTIONAL", "OPERATIONS", "CellsSettings", "Genome", "Stage", "cells_space", "edges"]
+
+OPERATIONS = ("none", "skip", "conv1", "conv3", "separable3", "separable5", "average3", "max3")
+CONVOLUTIONAL = frozenset(("conv1", "conv3", "separable3", "separable5"))
+REDUCTIONS = ("conv1", "conv3", "separable3")
+
+
+@final
+@dataclass(frozen=True)
+class CellsSettings:
+    """What `conf/space/cells.yaml` may set.
+
+    Args:
+        name: Of the space.
+        nodes: Of a cell, input and output included.
+        operations: That an edge may have.
+        stages: Most stages.
+        widths: Channels of a stage, before channels are removed.
+        depths: Cells in a stage.
+        codings: Of the weights of a stage.
+        edge_codings: Of the first and of the last layer.
+        keeps: Share of the channels of a stage that stay.
+    """
+
+    name: str = "cells"
+    nodes: int = 4
+    operations: tuple[str, ...] = OPERATIONS
+    stages: int = 3
+    widths: tuple[int, ...] = (4, 6, 8, 12, 16, 24, 32, 48, 64)
+    depths: tuple[int, ...] = (0, 1, 2)
+    codings: tuple[str, ...] = ("ternary", "int2", "int4", "int8", "float16", "float32")
+    edge_codings: tuple[str, ...] = ("int4", "int8")
+    keeps: tuple[float, ...] = (0.5, 0.75, 1.0)
+
+
+@final
+@dataclass(frozen=True)
+class Stage:
+    """Cells of one width: `width` channels while training starts, `kept` in the file."""
+
+    width: int
+    depth: int
+    stride: int
+    coding: str
+    keep: float
+
+    @property
+    def kept(self) -> int:
+        """Channels that stay."""
+        return max(1, round(self.width * self.keep))
+
+
+@final
+@dataclass(frozen=True)
+class Genome:
+    """A stack of cells, frozen and JSON.
+
+    Args:
+        nodes: Of the cell.
+        cell: Operation of each edge, in the order of `edges(nodes)`.
+        stages: In order; the stride of the first is the stem's.
+        reduction: How one stage passes to the next.
+        stem_coding: Of the first layer.
+        head_coding: Of the last layer.
+    """
+
+    nodes: int
+    cell: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    reduction: str
+    stem_coding: str
+    head_coding: str
+
+    @staticmethod
+    def of(candidate: Candidate, nodes: int) -> Genome:
+        """Read a candidate of `cells_space`."""
+        genes: Mapping[str, Any] = candidate.genes
+        stages = tuple(
+            Stage(*(genes[f"stage{number}.{gene}"] for gene in ("width", "depth", "stride", "coding", "keep")))
+            for number in range(genes["stages"])
+        )
+        cell = tuple(genes[f"cell.{source}{target}"] for source, target in edges(nodes))
+        return Genome(nodes, cell, stages, genes.get("reduction", "conv1"), genes["stem.coding"], genes["head.coding"])
+
+    def candidate(self) -> Candidate:
+        """Return the candidate that `of` reads."""
+        genes: dict[str, Any] = {"stages": len(self.stages)}
+        genes |= {
+            f"cell.{source}{target}": op for (source, target), op in zip(edges(self.nodes), self.cell, strict=True)
+        }
+        for number, stage in enumerate(self.stages):
+            genes |= {f"stage{number}.{gene}": value for gene, value in asdict(stage).items()}
+        if len(self.stages) > 1:
+            genes["reduction"] = self.reduction
+        return Candidate.of({**genes, "stem.coding": self.stem_coding, "head.coding": self.head_coding})
+
+    def canonical(self, codings: Sequence[str]) -> Genome:
+        """Return the representative of all genomes that build the same network.
+
+        Dead edges become `none`; skips that only rename a node are contracted; inner nodes are renumbered; genes that
+        change nothing take their first value.
+
+        Args:
+            codings: In the order of the space; the first stands for all where a stage has no weights of its own.
+        """
+        cell = canonical_cell(self.cell, self.nodes)
+        is_identity = all(op == "none" for op in cell)
+        stages = [replace(stage, depth=0) if is_identity else stage for stage in self.stages]
+        if all(stage.depth == 0 for stage in stages):
+            cell = ("none",) * len(cell)
+        stages = [replace(stage, keep=1.0) if stage.kept == stage.width else stage for stage in stages]
+        if stages[0].depth == 0 or not CONVOLUTIONAL.intersection(cell):
+            stages[0] = replace(stages[0], coding=codings[0])
+        return replace(self, cell=cell, stages=tuple(stages))
+
+
+def edges(nodes: int) -> list[tuple[int, int]]:
+    """Return the edges of a cell, (source, target), in the order of targets.
+
+    Example:
+        >>> edges(3)
+        [(0, 1), (0, 2), (1, 2)]
+    """
+    return [(source, target) for target in range(1, nodes) for source in range(target)]
+
+
+def canonical_cell(cell: Sequence[str], nodes: int) -> tuple[str, ...]:
+    """Return the representative of all cells that compute the same function; all `none` for the identity.
+
+    Args:
+        cell: Operation of each edge, in the order of `edges(nodes)`.
+        nodes: Of the cell.
+    """
+    links = [(s, t, op) for (s, t), op in zip(edges(nodes), cell, strict=True) if op != "none"]
+    links, output = _contracted(_live(links, nodes - 1), nodes - 1)
+    if output == 0 or not links:
+        return ("none",) * len(cell)
+    inner = sorted({node for link in links for node in link[:2]} - {0, output})
+    best: tuple[str, ...] | None = None
+    for order in itertools.permutations(inner):
+        placed = _placed(links, [0, *order, output], nodes)
+        if placed is not None and (best is None or placed < best):
+            best = placed
+    if best is None:
+        raise AssertionError(f"no place for the cell {tuple(cell)}")
+    return best
+
+
+def _live(links: list[tuple[int, int, str]], output: int) -> list[tuple[int, int, str]]:
+    """Keep the links on a path from node 0 to the output."""
+    ahead, behind = {0}, {output}
+    for source, target, _ in sorted(links, key=lambda link: link[1]):
+        if source in ahead:
+            ahead.add(target)
+    for source, target, _ in sorted(links, key=lambda link: -link[1]):
+        if target in behind:
+            behind.add(source)
+    return [link for link in links if link[0] in ahead & behind and link[1] in ahead & behind]
+
+
+def _contracted(links: list[tuple[int, int, str]], output: int) -> tuple[list[tuple[int, int, str]], int]:
+    """Merge each node whose only input is a skip with the node before it; several links between two nodes may result."""
+    while True:
+        incoming: dict[int, list[tuple[int, int, str]]] = {}
+        for link in links:
+            incoming.setdefault(link[1], []).append(link)
+        alias = next(
+            (found[0] for _, found in sorted(incoming.items()) if len(found) == 1 and found[0][2] == "skip"), None
+        )
+        if alias is None:
+            return links, output
+        source, gone, _ = alias
+        links = [
+            (source if s == gone else s, source if t == gone else t, op) for s, t, op in links if (s, t, op) != alias
+        ]
+        output = source if output == gone else output
+
+
+def _placed(links: Sequence[tuple[int, int, str]], order: Sequence[int], nodes: int) -> tuple[str, ...] | None:
+    """Write links back as a cell, nodes in this order; a second link between two nodes goes through a skip node."""
+    between: dict[tuple[int, int], list[str]] = {}
+    for source, target, op in links:
+        between.setdefault((source, target), []).append(op)
+    aliases = {
+        node: max((len(ops) for (source, _), ops in between.items() if source == node), default=1) - 1 for node in order
+    }
+    place: dict[int, int] = {}
+    free = 0
+    for node in order[:-1]:
+        place[node] = free
+        free += 1 + aliases[node]
+    place[order[-1]] = nodes - 1
+    if free > nodes - 1:
+        return None
+    made: dict[tuple[int, int], str] = {}
+    for (source, target), ops in between.items():
+        if place[source] >= place[target]:
+            return None
+        for copy, op in enumerate(sorted(ops)):
+            made[(place[source] + copy, place[target])] = op
+            if copy:
+                made[(place[source], place[source] + copy)] = "skip"
+    return tuple(made.get(edge, "none") for edge in edges(nodes))
+
+
+def cells_space(settings: CellsSettings) -> Space:
+    """Return the space as data.
+
+    Example:
+        >>> cells_space(CellsSettings(stages=1)).domains["stage0.width"].options[:3]
+        (4, 6, 8)
+    """
+    domains: dict[str, Domain] = {"stages": Int(1, settings.stages)}
+    conditions = {}
+    for number in range(settings.stages):
+        stage: dict[str, Domain] = {
+            "width": Choice(settings.widths, ordered=True),
+            "depth": Choice(settings.depths, ordered=True),
+            "stride": Choice((1, 2)),
+            "coding": Choice(settings.codings, ordered=True),
+            "keep": Choice(settings.keeps, ordered=True),
+        }
+        for gene, domain in stage.items():
+            domains[f"stage{number}.{gene}"] = domain
+            if number:
+                conditions[f"stage{number}.{gene}"] = Condition("stages", tuple(range(number + 1, settings.stages + 1)))
+    if settings.stages > 1:
+        domains["reduction"] = Choice(REDUCTIONS)
+        conditions["reduction"] = Condition("stages", tuple(range(2, settings.stages + 1)))
+    domains |= {f"cell.{source}{target}": Choice(settings.operations) for source, target in edges(settings.nodes)}
+    domains |= {f"{layer}.coding": Choice(settings.edge_codings, ordered=True) for layer in ("stem", "head")}
+    return Space(domains, conditions)

@@ -1,0 +1,151 @@
+"""The family of stacked cells: from genes to trained, compressed, verified files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, final
+
+import torch
+
+from compression.export import export
+from compression.layers import empty_weights, lower
+from compression.memory import macs
+from compression.network import Network
+from compression.plan import Plan
+from compression.train import Examples, Recipe, train
+from engine.artifact import Artifact
+from engine.data import Dataset, Signature
+from engine.errors import DataError
+from engine.family import Report
+from engine.space import Candidate, Space
+from engine.trial import Point, Trial
+from nas.cells import CellsSettings, Genome, cells_space
+from nas.describe import describe
+from nas.finish import finish
+from nas.network import channel_counts, plan_of
+
+__all__ = ["Cells", "recipe_for"]
+
+SMALL_ROWS = 5_000  # below, batches of 64; above, of 128
+PIXELS_A_SHIFT = 14  # images move by up to one pixel for each 14 of their side: 8 x 8 not at all, 28 x 28 by two
+
+
+@final
+@dataclass(frozen=True)
+class Cells:
+    """Cell networks for images, one signature.
+
+    Args:
+        settings: Of the space.
+        signature: Of the data.
+        recipe: Of the training of one trial.
+        effort: How many times longer a winner trains.
+
+    Raises:
+        DataError: If the data are not images of two or more classes.
+    """
+
+    settings: CellsSettings
+    signature: Signature
+    recipe: Recipe
+    effort: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.signature.kind != "images" or self.signature.task != "classification":
+            raise DataError(
+                "The space cells classifies images (N x C x H x W), got "
+                f"{self.signature.kind} for {self.signature.task}. Use data of that kind: data=digits, npz or images."
+            )
+
+    @cached_property
+    def space(self) -> Space:
+        """Where candidates come from."""
+        return cells_space(self.settings)
+
+    def canonical(self, candidate: Candidate) -> Candidate:
+        """Return the representative of all candidates that build the same network."""
+        return self.genome(candidate).canonical(self.settings.codings).candidate()
+
+    def genome(self, candidate: Candidate) -> Genome:
+        """Return the genome of a candidate."""
+        return Genome.of(candidate, self.settings.nodes)
+
+    def bytes(self, candidate: Candidate) -> int:
+        """Return the length of the file: the writer itself, run on zeros."""
+        return _length(self.genome(candidate).canonical(self.settings.codings), self.signature)
+
+    def macs(self, candidate: Candidate) -> int:
+        """Return the multiply-accumulates of one row, before channels are removed: what training costs."""
+        return macs(plan_of(self.genome(candidate), self.signature))
+
+    def prepare(self, data: Dataset, *, seed: int) -> Dataset:  # noqa: ARG002
+        """Trials of this family share nothing but the data."""
+        return data
+
+    def build(
+        self, candidate: Candidate, data: Dataset, *, fold: int, fidelity: float, seed: int, report: Report
+    ) -> Iterator[tuple[Candidate, Artifact]]:
+        """Train, remove channels, quantize, train on, export through the parity gate."""
+        genome = self.genome(candidate)
+        valid = data.valid(fold)
+        torch.manual_seed(seed)
+        network = train(
+            Network(plan_of(genome, self.signature)),
+            Examples.of(data.train(fold), self.signature),
+            self.recipe.scaled(fidelity),
+            counts=channel_counts(genome),
+            seed=seed,
+            report=report,
+            valid=Examples.of(valid, self.signature),
+        )
+        yield candidate, export(network, valid.x, seed=seed)
+
+    def finish(
+        self,
+        candidate: Candidate,
+        data: Dataset,
+        *,
+        teacher: Artifact | None,
+        max_bytes: int | None,
+        seed: int,
+        refit: bool,
+    ) -> Artifact:
+        """Train a winner long, with a teacher's probabilities where there is one."""
+        genome = self.genome(candidate)
+        artifact = finish(
+            genome, self.signature, data, self.recipe.scaled(self.effort), teacher=teacher, seed=seed, refit=refit
+        )
+        if max_bytes is not None and artifact.size > max_bytes:
+            raise AssertionError(f"a finished file has {artifact.size} bytes, its trial had {max_bytes}")
+        return artifact
+
+    def describe(self, point: Point, trials: Sequence[Trial]) -> Mapping[str, Any]:
+        """Return what a card says of a winner beyond its measurements."""
+        return describe(self.genome(point.candidate), point, trials)
+
+
+def recipe_for(signature: Signature, rows: int, given: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a trial: what the user gave, and what suits the data for the rest.
+
+    Args:
+        signature: Of the data.
+        rows: Training rows.
+        given: Fields of `Recipe`; None for what the data shall decide.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen.setdefault("batch_rows", 64 if rows < SMALL_ROWS else 128)
+    chosen.setdefault("shift", min(signature.shape[1:]) // PIXELS_A_SHIFT)
+    return Recipe(**chosen)
+
+
+def _small_plan(genome: Genome, signature: Signature) -> Plan:
+    """Return the plan of the file: after channels are removed."""
+    return plan_of(genome, signature).with_channels(channel_counts(genome))
+
+
+@lru_cache(maxsize=100_000)
+def _length(genome: Genome, signature: Signature) -> int:
+    plan = _small_plan(genome, signature)
+    return len(lower(plan, empty_weights(plan)).model)

@@ -1,0 +1,70 @@
+"""The winner's long training: distillation, a second look at validation rows, the refit on all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from compression.export import export
+from compression.network import Network
+from compression.train import Examples, Recipe, train
+from engine.artifact import Artifact
+from engine.data import Dataset, Rows, Signature, concatenate
+from engine.errors import ArtifactError
+from engine.score import error_of
+from nas.cells import Genome
+from nas.network import channel_counts, plan_of
+
+__all__ = ["finish"]
+
+
+def finish(
+    genome: Genome,
+    signature: Signature,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    teacher: Artifact | None,
+    seed: int,
+    refit: bool,
+) -> Artifact:
+    """Train on the training rows and measure on the validation rows; then, with `refit`, train on both and ship that.
+
+    Returns:
+        The file, whose card tells the validation error of the training without validation rows.
+
+    Raises:
+        ArtifactError: If the teacher does not fit the data.
+    """
+    train_rows, valid = data.train(0), data.valid(0)
+    first = _trained(genome, signature, train_rows, recipe, teacher, seed)
+    artifact = export(first, valid.x, seed=seed, is_winner=True)
+    error = error_of(artifact.outputs(valid.inputs()), valid, metric="accuracy", task=signature.task)
+    card = {"validation": {"error": error, "rows": len(valid)}, "refit": refit}
+    if refit:
+        second = _trained(genome, signature, concatenate([train_rows, valid]), recipe, teacher, seed)
+        artifact = export(second, valid.x, seed=seed, is_winner=True)
+    return replace(artifact, card={**artifact.card, **card})
+
+
+def _trained(
+    genome: Genome, signature: Signature, rows: Rows, recipe: Recipe, teacher: Artifact | None, seed: int
+) -> Network:
+    soft = None
+    if teacher is not None:
+        soft = teacher.outputs(rows.inputs())
+        if soft.shape[1] != signature.outputs:
+            raise ArtifactError(
+                f"The teacher must give {signature.outputs} probabilities, as the data has classes; it gives "
+                f"{soft.shape[1]}."
+            )
+    torch.manual_seed(seed)
+    return train(
+        Network(plan_of(genome, signature)),
+        Examples.of(rows, signature, soft),
+        recipe,
+        counts=channel_counts(genome),
+        seed=seed,
+        report=lambda _step, _error: True,
+    )
