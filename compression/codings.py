@@ -32,6 +32,7 @@ class Coding:
         high: Largest code.
         offset: Subtracted from a code; a half where the levels lie on both sides of zero without touching it.
         digits: How many codes a byte holds, for codings decoded by division; 0 for the others.
+        density: Share of the weights of a layer that stay; the others are zero and cost one bit, as all positions do.
     """
 
     name: str
@@ -40,6 +41,11 @@ class Coding:
     high: int = 0
     offset: float = 0.0
     digits: int = 0
+    density: float = 1.0
+
+    def kept(self, count: int) -> int:
+        """Return how many of the weights of a layer stay."""
+        return math.ceil(self.density * count)
 
     @property
     def is_integer(self) -> bool:
@@ -61,6 +67,7 @@ CODINGS = {
         Coding("int4", 4, -7, 7),
         Coding("int2", 2, 0, 3, 1.5, digits=4),
         Coding("ternary", 1.6, 0, 2, 1.0, digits=5),
+        Coding("sparse4", 2, -7, 7, density=0.25),
     )
 }
 
@@ -76,36 +83,55 @@ def coding_named(name: str) -> Coding:
     return CODINGS[name]
 
 
-def decode(graph: Graph, coding: Coding, values: np.ndarray) -> tuple[str, int]:
+def decode(graph: Graph, coding: Coding, values: np.ndarray, kept: int) -> tuple[str, int]:
     """Write codes or floats and the operators that make float32 of them.
 
     Args:
         graph: Receives constants and nodes.
         coding: Of these weights.
         values: Codes, int, or floats, shape (n,).
+        kept: How many of them a sparse coding writes; at least as many as are not zero.
 
     Returns:
         Name of the decoded tensor, float32, and its length, which is n rounded up to whole bytes.
     """
     if coding.name == "float32":
-        return graph.constant(values.astype(np.float32)), len(values)
+        return graph.weights(values.astype(np.float32)), len(values)
     if coding.name == "float16":
-        return graph.node("Cast", graph.constant(values.astype(np.float16)), to=1), len(values)
+        return graph.node("Cast", graph.weights(values.astype(np.float16)), to=1), len(values)
+    if coding.density < 1:
+        return _decode_bitmap(graph, values, kept)
     if not coding.digits:
-        return graph.node("Cast", graph.constant(values.astype(np.int8), coding.name), to=1), len(values)
+        return graph.node("Cast", graph.weights(values.astype(np.int8), coding.name), to=1), len(values)
     return _decode_digits(graph, coding, values)
 
 
 def _decode_digits(graph: Graph, coding: Coding, values: np.ndarray) -> tuple[str, int]:
-    base, digits = coding.high + 1, coding.digits
+    digits, length = _digits(graph, values, coding.high + 1, coding.digits)
+    floats = graph.node("Cast", digits, to=1)
+    centred = graph.node("Sub", floats, graph.constant(coding.offset))
+    return graph.node("Reshape", centred, graph.integers([-1])), length
+
+
+def _decode_bitmap(graph: Graph, values: np.ndarray, kept: int) -> tuple[str, int]:
+    """Write a bit for each position and the codes of those that stay; the k-th one takes the k-th code."""
+    stays = values != 0
+    stays[np.flatnonzero(~stays)[: kept - int(stays.sum())]] = True
+    codes = np.concatenate([[0], values[stays]]).astype(np.int8)
+    digits, length = _digits(graph, stays.astype(np.int64), 2, 8)
+    bits = graph.node("Reshape", digits, graph.integers([-1]))
+    places = graph.node("Mul", graph.node("CumSum", bits, graph.integers([0], shape=())), bits)
+    floats = graph.node("Cast", graph.weights(codes, "int4"), to=1)
+    return graph.node("Gather", floats, places), length
+
+
+def _digits(graph: Graph, values: np.ndarray, base: int, digits: int) -> tuple[str, int]:
+    """Write several digits a byte, and the division that takes them apart: int32, shape (n_bytes, digits)."""
     rows = math.ceil(len(values) / digits)
     padded = np.zeros(rows * digits, np.int64)
     padded[: len(values)] = values
     powers = [base**place for place in range(digits)]
     packed = (padded.reshape(rows, digits) @ np.array(powers)).astype(np.uint8)
-    whole = graph.node("Cast", graph.constant(packed.reshape(rows, 1)), to=6)
+    whole = graph.node("Cast", graph.weights(packed.reshape(rows, 1)), to=6)
     shifted = graph.node("Div", whole, graph.integers(powers, "int32"))
-    codes = graph.node("Mod", shifted, graph.integers([base], "int32"))
-    floats = graph.node("Cast", codes, to=1)
-    centred = graph.node("Sub", floats, graph.constant(np.array([coding.offset], np.float32)))
-    return graph.node("Reshape", centred, graph.integers([-1])), rows * digits
+    return graph.node("Mod", shifted, graph.integers([base], "int32")), rows * digits

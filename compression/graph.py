@@ -29,7 +29,7 @@ def packed_nibbles(codes: np.ndarray) -> bytes:
 class Graph:
     """One model under construction.
 
-    Equal constants are written once. Names have one or two letters. Opset and IR version are the lowest that have the
+    Equal constants of the structure are written once; trained values are not compared. Names have one or two letters. Opset and IR version are the lowest that have the
     types in use.
 
     Example:
@@ -66,8 +66,8 @@ class Graph:
         self._nodes.append(_node("Split", [source, self.integers(sizes)], names, {}))
         return names
 
-    def constant(self, array: np.ndarray, kind: str | None = None) -> str:
-        """Add a constant, or find the equal one, and return its name.
+    def weights(self, array: np.ndarray, kind: str | None = None) -> str:
+        """Add trained values; never shared with equal ones, so that the length of a file does not depend on them.
 
         Args:
             array: Values; for kind `int4` signed codes, int8.
@@ -75,13 +75,17 @@ class Graph:
         """
         kind = kind or str(array.dtype)
         raw = packed_nibbles(array.reshape(-1)) if kind == "int4" else np.ascontiguousarray(array).tobytes()
-        key = (kind, array.shape, raw)
+        opset, ir = NEEDS.get(kind, (0, 0))
+        self._opset, self._ir = max(self._opset, opset), max(self._ir, ir)
+        name = next(self._names)
+        self._tensors.append(TensorProto(name=name, dims=array.shape, data_type=TYPES[kind], raw_data=raw))
+        return name
+
+    def constant(self, value: float) -> str:
+        """Add a number that the structure needs, float32, shape (1,), or find the equal one."""
+        key = ("float32", (1,), np.float32(value).tobytes())
         if key not in self._constants:
-            opset, ir = NEEDS.get(kind, (0, 0))
-            self._opset, self._ir = max(self._opset, opset), max(self._ir, ir)
-            name = next(self._names)
-            self._tensors.append(TensorProto(name=name, dims=array.shape, data_type=TYPES[kind], raw_data=raw))
-            self._constants[key] = name
+            self._constants[key] = self.weights(np.array([value], np.float32))
         return self._constants[key]
 
     def integers(self, values: Sequence[int], kind: str = "int64", shape: Sequence[int] | None = None) -> str:

@@ -13,6 +13,8 @@ from compression.codings import coding_named, decode
 from compression.graph import Graph
 from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Weighted
 
+SHARED_USES = 3  # layers alike from which a local function is shorter than writing each in place
+
 __all__ = ["Lowered", "Parts", "Weights", "empty_weights", "lower"]
 
 
@@ -115,8 +117,8 @@ def _input(graph: Graph, plan: Plan) -> str:
     """Whole numbers need no normalisation: the first layer's scale takes it; floats are centred and scaled."""
     if plan.signature.dtype == "uint8":
         return graph.node("Cast", "x", to=1)
-    centred = graph.node("Sub", "x", graph.constant(np.array([plan.signature.center], np.float32)))
-    return graph.node("Div", centred, graph.constant(np.array([plan.signature.spread], np.float32)))
+    centred = graph.node("Sub", "x", graph.constant(plan.signature.center))
+    return graph.node("Div", centred, graph.constant(plan.signature.spread))
 
 
 def _shape(plan: Plan, step: Weighted) -> tuple[int, ...]:
@@ -131,7 +133,9 @@ def _decoded(graph: Graph, plan: Plan, weights: Mapping[str, Weights]) -> dict[s
     for name in plan.codings:
         steps = [step for step in plan.weighted if step.coding == name]
         codes = [weights[step.name].codes.reshape(-1) for step in steps]
-        decoded, length = decode(graph, coding_named(name), np.concatenate(codes))
+        coding = coding_named(name)
+        kept = sum(coding.kept(len(part)) for part in codes)
+        decoded, length = decode(graph, coding, np.concatenate(codes), kept)
         sizes = [len(part) for part in codes]
         rest = length - sum(sizes)
         flat |= dict(
@@ -166,7 +170,7 @@ def _shape_name(graph: Graph, plan: Plan, step: Weighted) -> str:
 def _halves(graph: Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
     if not arrays:
         return {}
-    whole = graph.node("Cast", graph.constant(np.concatenate(list(arrays.values())).astype(np.float16)), to=1)
+    whole = graph.node("Cast", graph.weights(np.concatenate(list(arrays.values())).astype(np.float16)), to=1)
     return dict(zip(arrays, graph.split(whole, [len(array) for array in arrays.values()]), strict=True))
 
 
@@ -181,7 +185,7 @@ def _convolution(
     """Write reshape, scale, convolution and ReLU: as a call where a function is shorter, else in place."""
     key = _body_key(step)
     given = [source, parts.weight, parts.shape, *(name for name in (parts.scale, parts.bias) if name is not None)]
-    if uses[key] < 2:
+    if uses[key] < SHARED_USES:
         return _body(graph, plan, step, given)
     inner = Graph()
     inputs = "PQRST"[: len(given)]

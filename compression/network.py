@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from compression.codings import coding_named
 from compression.layers import Weights
+from compression.magnitude import magnitude_mask, zeros_at
 from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Step
 from compression.quantize import codes_and_scale, fake_quantize
 
@@ -29,6 +30,7 @@ class Unit(nn.Module):
         self.step = step
         self.coding = coding_named(step.coding)
         self.is_quantized = False
+        self.mask: Tensor | None = None
         self.normalisation: nn.Module | None = None
         if isinstance(step, Linear):
             self.weight = nn.Parameter(torch.empty(step.channels_in, step.channels_out))
@@ -49,7 +51,7 @@ class Unit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n_rows, channels_in, ...) to (n_rows, channels_out, ...)."""
-        weight = self.weight
+        weight = self.weight if self.mask is None else self.weight * self.mask
         if self.is_quantized:
             weight = fake_quantize(weight, self.coding, channel_axis=self.channel_axis)
         step = self.step
@@ -73,7 +75,8 @@ class Unit(nn.Module):
         bias16 = None if bias is None else _half(bias)
         if not self.coding.is_integer:
             return Weights((self.weight * gain.reshape(shape)).contiguous().numpy(), None, bias16)
-        codes, scale = codes_and_scale(self.weight, self.coding, channel_axis=axis)
+        weight = self.weight if self.mask is None else self.weight * self.mask
+        codes, scale = codes_and_scale(weight, self.coding, channel_axis=axis)
         return Weights(codes.contiguous().numpy().astype(np.int16), _half(scale.flatten() * gain), bias16)
 
 
@@ -94,6 +97,12 @@ class Network(nn.Module):
         """Train on quantized weights from now on, or on float ones again."""
         for unit in self.units.values():
             unit.is_quantized = is_quantized
+
+    def thin(self, progress: float) -> None:
+        """Set the smallest weights of sparse layers to zero, as many as are due after a share of the training."""
+        for unit in self.units.values():
+            if unit.coding.density < 1:
+                unit.mask = magnitude_mask(unit.weight, zeros_at(progress, unit.coding, unit.weight.numel()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs, float32, (n_rows, *shape), to logits, (n_rows, n_outputs)."""

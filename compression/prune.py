@@ -1,4 +1,4 @@
-"""Removing channels for good, and small weights for a while."""
+"""Removing channels for good."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from compression.network import Network
 from compression.plan import Convolution, Linear
 
-__all__ = ["channel_importance", "keep_channels", "magnitude_mask", "sparsity_at"]
+__all__ = ["channel_importance", "keep_channels"]
 
 
 @torch.no_grad()
@@ -65,31 +65,6 @@ def keep_channels(network: Network, counts: Mapping[str, int]) -> Network:
         _copy(network.units[old.name], smaller.units[new.name], old, kept)
     smaller.train(network.training)
     return smaller
-
-
-def magnitude_mask(weight: Tensor, sparsity: float) -> Tensor:
-    """Return which weights stay when the smallest share is set to zero.
-
-    Args:
-        weight: Any shape.
-        sparsity: Share of zeros, in [0, 1); rounded down to whole weights.
-
-    Returns:
-        float32 zeros and ones, with the shape of the weight; exactly `floor(sparsity * n)` zeros, also among ties.
-    """
-    zeros = int(sparsity * weight.numel())
-    mask = torch.ones(weight.numel())
-    mask[weight.detach().abs().flatten().argsort(stable=True)[:zeros]] = 0.0
-    return mask.reshape(weight.shape)
-
-
-def sparsity_at(progress: float, final: float, *, start: float = 0.2, end: float = 0.7) -> float:
-    """Return the sparsity due after a share of the training: nothing, then a cubic rise, then the final value.
-
-    Source: Zhu and Gupta (2017), arXiv:1710.01878, eq. 1.
-    """
-    share = min(1.0, max(0.0, (progress - start) / (end - start)))
-    return final * (1.0 - (1.0 - share) ** 3)
 
 
 def _copy(old: nn.Module, new: nn.Module, step: Convolution | Linear, kept: Mapping[str, Tensor]) -> None:

@@ -21,6 +21,7 @@ from engine.errors import StudyError
 __all__ = ["Examples", "Recipe", "prepared", "train"]
 
 EVALUATION_ROWS = 2000
+THINNING_STEPS = 10
 
 
 @final
@@ -134,6 +135,8 @@ def train(
             optimiser, schedule = _optimiser(network, recipe, total, done=step)
         if step == quantization:
             network.quantize()
+        if step % THINNING_STEPS == 0:
+            network.thin(step / total)
         x, labels, weight, soft = batches.next()
         loss = distillation_loss(
             network(x), labels, soft=soft, weight=weight, smoothing=recipe.smoothing, share=recipe.teacher_share
@@ -147,6 +150,7 @@ def train(
         if step in _milestones(total) and not report((step + 1) / total, _error(network, valid)):
             network = network if step >= removal else keep_channels(network, counts)
             break
+    network.thin(1.0)
     network.quantize()
     _measure_normalisation(network, batches)
     return network.eval()

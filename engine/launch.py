@@ -118,15 +118,14 @@ class Run:
 
 
 def search(
-    settings: SearchSettings, make_family: Callable[[Loaded], Family], *, name: str, report: bool = True
+    settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSettings, Family]], *, name: str
 ) -> Run:
     """Search, finish, and write the run folder.
 
     Args:
         settings: Checked by `engine.settings.build`.
-        make_family: Makes the family for the data.
+        complete: Makes the family for the data, and fills in settings that depend on them.
         name: Of the space, for the name of the run.
-        report: Whether to write `report.html` and `front.png`.
 
     Raises:
         EngineError: For settings, data or a run folder that cannot be used; nothing recorded is lost.
@@ -135,7 +134,7 @@ def search(
     loaded = load(settings.data, seed=settings.seed)
     metric_named(settings.metric, loaded.dataset.signature.task)
     teacher = Artifact.load(settings.teacher) if settings.teacher else None
-    family = make_family(loaded)
+    settings, family = complete(loaded)
     problem = _problem(settings, family)
     check_limits(problem, seed=settings.seed)
     folder = RunFolder(Path(settings.run or _fresh_name(name)))
@@ -169,7 +168,7 @@ def search(
             if mirror is not None:
                 mirror.close()
             shutil.rmtree(folder.path / "data", ignore_errors=True)
-        if report and members:
+        if members:
             write_report(folder.path)
     notes = (*loaded.notes, *((f"The search ended: {study.stopped}.",) if study.stopped else ()))
     return Run(folder.path, tuple(members), study, interrupted, notes)

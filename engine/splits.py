@@ -165,6 +165,8 @@ def _class_folds(labels: np.ndarray | None, count: int, folds: int, rng: np.rand
     alone = np.bincount(labels)[labels] == 1
     order = shuffled[np.argsort(labels[shuffled], kind="stable")]
     order = order[~alone[order]]
+    if not len(order):
+        raise DataError(f"Some class must have two rows to be validated, all {count} rows have classes of their own.")
     fold[alone] = -1
     fold[order] = np.arange(len(order)) % folds
     return fold
@@ -175,6 +177,8 @@ def _group_folds(groups: np.ndarray, labels: np.ndarray | None, folds: int, rng:
     if len(names) < 2:
         raise DataError(f"data.group must leave at least two groups to divide, got one for {len(groups)} rows.")
     classes = np.zeros(len(groups), dtype=np.int64) if labels is None else labels
+    if np.bincount(classes).max() < folds:  # too few of each to spread them
+        classes = np.zeros_like(classes)
     parts = StratifiedGroupKFold(min(folds, len(names)), shuffle=True, random_state=int(rng.integers(2**31)))
     fold = np.empty(len(groups), dtype=np.int64)
     used = 0

@@ -39,7 +39,7 @@ class CellsSettings:
     stages: int = 3
     widths: tuple[int, ...] = (4, 6, 8, 12, 16, 24, 32, 48, 64)
     depths: tuple[int, ...] = (0, 1, 2)
-    codings: tuple[str, ...] = ("ternary", "int2", "int4", "int8", "float16", "float32")
+    codings: tuple[str, ...] = ("ternary", "sparse4", "int2", "int4", "int8", "float16", "float32")
     edge_codings: tuple[str, ...] = ("int4", "int8")
     keeps: tuple[float, ...] = (0.5, 0.75, 1.0)
 

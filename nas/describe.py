@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from compression.codings import coding_named
 from engine.trial import Point, Trial
 from nas.cells import Genome, edges
 
@@ -26,7 +27,7 @@ def describe(genome: Genome, point: Point, trials: Sequence[Trial]) -> dict[str,
     )
     return {
         "description": f"{len(stages)} stage{'s' if len(stages) > 1 else ''}: {words}",
-        "steps": [_removal(genome, point, trials), _quantization(genome)],
+        "steps": [_removal(genome, point, trials), *_thinning(genome), _quantization(genome)],
         "graph": _graph(genome),
     }
 
@@ -55,6 +56,13 @@ def _removal(genome: Genome, point: Point, trials: Sequence[Trial]) -> dict[str,
         "detail": f"no network with removed channels did better than {point.values['error']:.2%} in "
         f"{limit:.0f} bytes: {found}",
     }
+
+
+def _thinning(genome: Genome) -> list[dict[str, str]]:
+    shares = {number: coding_named(stage.coding).density for number, stage in enumerate(genome.stages)}
+    parts = [f"stage {number}: {share:.0%} of the weights stay" for number, share in shares.items() if share < 1]
+    detail = "by magnitude, in steps while training went on; " + "; ".join(parts)
+    return [{"step": "small weights removed", "detail": detail}] if parts else []
 
 
 def _is_cut(name: str, value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -26,9 +27,10 @@ from nas.describe import describe
 from nas.finish import finish
 from nas.network import channel_counts, plan_of
 
-__all__ = ["Cells", "recipe_for"]
+__all__ = ["Cells", "macs_for", "recipe_for"]
 
 SMALL_ROWS = 5_000  # below, batches of 64; above, of 128
+MACS_A_ROOT = 200_000
 PIXELS_A_SHIFT = 14  # images move by up to one pixel for each 14 of their side: 8 x 8 not at all, 28 x 28 by two
 
 
@@ -138,6 +140,11 @@ def recipe_for(signature: Signature, rows: int, given: Mapping[str, Any]) -> Rec
     chosen.setdefault("batch_rows", 64 if rows < SMALL_ROWS else 128)
     chosen.setdefault("shift", min(signature.shape[1:]) // PIXELS_A_SHIFT)
     return Recipe(**chosen)
+
+
+def macs_for(signature: Signature) -> int:
+    """Return how many multiply-accumulates a row may take where the user sets no limit: what trains in a short time."""
+    return round(MACS_A_ROOT * math.prod(signature.shape[1:]) ** 0.5)
 
 
 def _small_plan(genome: Genome, signature: Signature) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,19 @@ class TrainSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(SearchSettings):
-    """What `python -m nas.search` understands."""
+    """What `python -m nas.search` understands.
+
+    Args:
+        space: Of the networks.
+        train: Of one trial.
+        max_bytes: No file of the front is longer.
+        max_macs: No network needs more multiply-accumulates a row, which bounds the time of a trial; by default 200,000
+            times the square root of the number of positions of the input.
+    """
 
     space: CellsSettings = field(default_factory=CellsSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    max_bytes: int | None = 65_536
 
 
 def run(settings: Settings) -> Run:
@@ -63,16 +72,15 @@ def run(settings: Settings) -> Run:
         >>> run(settings).members[0].artifact.size  # doctest: +SKIP
         2214
     """
-    from nas.family import Cells, recipe_for
+    from nas.family import Cells, macs_for, recipe_for
 
-    def make_family(loaded: Loaded) -> Cells:
+    def complete(loaded: Loaded) -> tuple[Settings, Cells]:
         signature = loaded.dataset.signature
-        rows = len(loaded.dataset.splits[0].train)
-        return Cells(
-            settings.space, signature, recipe_for(signature, rows, vars(settings.train)), settings.finish.effort
-        )
+        recipe = recipe_for(signature, len(loaded.dataset.splits[0].train), vars(settings.train))
+        family = Cells(settings.space, signature, recipe, settings.finish.effort)
+        return replace(settings, max_macs=settings.max_macs or macs_for(signature)), family
 
-    return search(settings, make_family, name=settings.space.name)
+    return search(settings, complete, name=settings.space.name)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="nas")

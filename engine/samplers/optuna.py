@@ -91,8 +91,8 @@ class OptunaSampler:
         if self._name == "brute_force" and any(isinstance(domain, Float) for domain in problem.space.domains.values()):
             raise SpaceError("Sampler 'brute_force' needs a space without Float ranges; use Choice or Int there.")
         settings: dict[str, Any] = {"seed": self._seed}
-        if self._name in ("nsga2", "nsga3"):  # its own default of 50 leaves two generations of 100 trials
-            settings["population_size"] = min(50, max(8, problem.budget // 5))
+        if self._name in ("nsga2", "nsga3"):  # its own default of 50 leaves two generations of 100 trials; and no
+            settings["population_size"] = 20  # share of the budget, which may grow when a run is resumed
         sampler = getattr(optuna.samplers, OPTUNA_SAMPLERS[self._name][0])(**settings)
         self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
         self._problem, self._asked, self._told = problem, [], 0
@@ -129,7 +129,9 @@ class OptunaSampler:
     def _tell(self, trial: Trial, trials: Sequence[Trial]) -> None:
         number, candidate = self._asked[trial.number]
         values = self._values(trial, trials)
-        if candidate.key != trial.candidate.key:  # somebody proposed something else under this number
+        assert self._problem is not None
+        canonical = self._problem.canonical
+        if canonical(candidate) != canonical(trial.candidate):  # somebody proposed something else under this number
             self._finish(number, None)
             self._adopt(trial.candidate)
             number = self._asked.pop()[0]

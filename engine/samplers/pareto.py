@@ -12,18 +12,20 @@ import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from engine.objective import Problem
+from engine.samplers.random import RandomSampler
 from engine.space import Candidate, Choice, Space, Value
 from engine.trial import State, Trial
 
 __all__ = ["ParetoSampler"]
 
-ATTEMPTS = 200  # draws before a space counts as used up
+# Trials spread over cost before the search begins to learn. No share of the budget: a larger budget must resume a run.
+FIRST_DESIGN = 10
 SPREAD_POOL = 256  # draws of which the first design takes the one with the loneliest cost
 POOL = 64  # candidates that are compared before one is proposed
 RANDOM_SHARE = 0.15  # of the pool
 CROSS_SHARE = 0.15  # of the pool
-MAX_ROWS = 300  # trials that the surrogate is conditioned on
-MAX_FIT_ROWS = 100  # trials that its scales are chosen on
+MAX_ROWS = 200  # trials that the surrogate is conditioned on
+MAX_FIT_ROWS = 80  # trials that its scales are chosen on
 
 
 @final
@@ -40,6 +42,7 @@ class ParetoSampler:
 
     def __init__(self) -> None:
         self._history: _History | None = None
+        self._random = RandomSampler()
 
     def propose(
         self, problem: Problem, trials: Sequence[Trial], pending: Sequence[Candidate], rng: np.random.Generator
@@ -48,27 +51,17 @@ class ParetoSampler:
         if self._history is None or self._history.problem is not problem:
             self._history = _History(problem)
         history = self._history
-        known = {history.model(trial.candidate).key for trial in trials}
-        known |= {history.model(candidate).key for candidate in pending}
+        past = [*(trial.candidate for trial in trials), *pending]
+        known = {history.model(candidate).key for candidate in past}
         rows = history.rows(trials)
         n_started = sum(trial.is_paid for trial in trials) + len(pending)
-        if n_started < first_design(problem.budget) or sum(row.is_point for row in rows) < 4:
-            return _spread(history, trials, pending, known, rng)
+        if n_started < FIRST_DESIGN or sum(row.is_point for row in rows) < 4:
+            return _spread(history, past, known, rng) or self._random.propose(problem, trials, pending, rng)
         pool = _pool(history, rows, known, rng)
         if not pool:
-            return _new(history, known, rng)
+            return self._random.propose(problem, trials, pending, rng)
         with _blas().limit(limits=1, user_api="blas"):
             return pool[_best(history, rows, pending, [model for _, model in pool])][0]
-
-
-def first_design(budget: int) -> int:
-    """Return how many trials are spread over cost before the search begins to learn.
-
-    Example:
-        >>> [first_design(budget) for budget in (10, 100, 10_000)]
-        [8, 10, 50]
-    """
-    return min(50, max(8, budget // 10))
 
 
 @dataclass(frozen=True)
@@ -159,11 +152,10 @@ class _Encoding:
         vector = np.zeros(self.width)
         genes = candidate.genes
         for name, start, places in self._slots:
-            if places is not None:
-                if name in genes:
-                    vector[start + places[repr(genes[name])]] = math.sqrt(0.5)
-            else:
+            if places is None:
                 vector[start] = self._share(name, genes[name]) if name in genes else 0.5
+            elif name in genes:
+                vector[start + places[repr(genes[name])]] = math.sqrt(0.5)
         return vector
 
     def _share(self, name: str, value: Value) -> float:
@@ -177,13 +169,9 @@ class _Encoding:
 
 
 def _spread(
-    history: _History,
-    trials: Sequence[Trial],
-    pending: Sequence[Candidate],
-    known: set[str],
-    rng: np.random.Generator,
-) -> Candidate:
-    """Return the random candidate whose cost lies farthest from every cost so far."""
+    history: _History, past: Sequence[Candidate], known: set[str], rng: np.random.Generator
+) -> Candidate | None:
+    """Return the random candidate whose cost lies farthest from every past one, or None if nothing is new."""
     drawn = []
     for _ in range(SPREAD_POOL):
         candidate = history.problem.space.sample(rng)
@@ -193,26 +181,13 @@ def _spread(
             if model.log_cost is None:
                 return candidate
     if not drawn:
-        return _new(history, known, rng)
-    past = [history.model(candidate).log_cost for candidate in [*(trial.candidate for trial in trials), *pending]]
-    taken = np.array([cost for cost in past if cost is not None])
+        return None
+    exact = [history.model(candidate).log_cost for candidate in past]
+    taken = np.array([cost for cost in exact if cost is not None])
     costs = np.array([cost for _, cost in drawn], float)
     if not len(taken):
         return drawn[int(np.argsort(costs, kind="stable")[len(costs) // 2])][0]
     return drawn[int(np.abs(costs[:, None] - taken).min(axis=1).argmax())][0]
-
-
-def _new(history: _History, known: set[str], rng: np.random.Generator) -> Candidate:
-    """Return a random candidate that builds a new model, or the last one drawn within the limit."""
-    fallback = None
-    for _ in range(ATTEMPTS):
-        candidate = history.problem.space.sample(rng)
-        model = history.examine(candidate)
-        if history.allows(model):
-            fallback = candidate
-            if model.key not in known:
-                return candidate
-    return fallback if fallback is not None else history.problem.space.sample(rng)
 
 
 def _pool(
@@ -278,12 +253,12 @@ def _best(history: _History, rows: Sequence[_Row], pending: Sequence[Candidate],
     surrogate = _Surrogate.fit(features[:n], scaled[:n], errors)
     if waiting:  # as if they had ended as predicted: the same region is not asked for twice
         believed, _ = surrogate.predict(features[n:m], scaled[n:m])
-        surrogate = surrogate.given(features[:m], scaled[:m], np.concatenate([errors, believed]))
+        surrogate = _conditioned(features[:m], scaled[:m], np.concatenate([errors, believed]), surrogate.scales)
     mean, spread = surrogate.predict(features[m:], scaled[m:])
-    gain = _expected_gain(_front(points), floor, costs, mean, spread, costs[m:])
+    end = float(costs.max()) + 0.05 * max(0.1, float(np.ptp(costs)))
+    gain = _expected_gain(_front(points), floor, end, costs[m:], mean, spread)
     limit = history.problem.cost.limit
-    if limit is not None:
-        gain = np.where(costs[m:] <= _log(limit), gain, 0.0)
+    gain = gain if limit is None else np.where(costs[m:] <= _log(limit), gain, 0.0)
     # Rounded, so that the last bits of a matrix product never decide between equals.
     return int(np.argmax(np.round(np.log(np.maximum(gain, 1e-300)), 6)))
 
@@ -309,7 +284,8 @@ def _informative(rows: Sequence[_Row]) -> list[_Row]:
 def _predicted_costs(rows: Sequence[_Row], features: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return log costs: measured or exact ones where there are any, predicted ones elsewhere."""
     costs = known.copy()
-    costs[: len(rows)] = [row.cost for row in rows]
+    measured = np.array([row.cost for row in rows])
+    costs[: len(rows)] = np.where(np.isnan(measured), costs[: len(rows)], measured)
     seen = ~np.isnan(costs)
     nothing = np.zeros(len(costs))
     surrogate = _Surrogate.fit(features[seen], nothing[seen], costs[seen])
@@ -318,12 +294,7 @@ def _predicted_costs(rows: Sequence[_Row], features: np.ndarray, known: np.ndarr
 
 
 def _expected_gain(
-    front: Sequence[_Row],
-    floor: float,
-    costs: np.ndarray,
-    mean: np.ndarray,
-    spread: np.ndarray,
-    candidate_costs: np.ndarray,
+    front: Sequence[_Row], floor: float, end: float, costs: np.ndarray, mean: np.ndarray, spread: np.ndarray
 ) -> np.ndarray:
     """Return the expected growth of the area above the staircase, in (log error, log cost), of each candidate.
 
@@ -334,9 +305,8 @@ def _expected_gain(
     reference = float(errors.max()) + 0.1 * max(0.1, float(np.ptp(errors)))
     best = np.concatenate([[reference], errors])
     starts = np.array([-math.inf] + [row.cost for row in front])
-    end = float(costs.max()) + 0.05 * max(0.1, float(np.ptp(costs)))
     ends = np.append(starts[1:], end)
-    widths = np.maximum(0.0, ends - np.maximum(starts, candidate_costs[:, None]))
+    widths = np.maximum(0.0, ends - np.maximum(starts, costs[:, None]))
     z = (best - mean[:, None]) / spread[:, None]
     below = np.reshape([0.5 * math.erfc(-value / math.sqrt(2)) for value in z.ravel().tolist()], z.shape)
     density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
@@ -357,9 +327,7 @@ class _Surrogate:
 
     features: np.ndarray
     costs: np.ndarray
-    length: float
-    weight: float
-    noise: float
+    scales: tuple[float, float, float]  # squared length, weight of cost, share of noise
     center: float
     scale: float
     factor: np.ndarray
@@ -380,16 +348,13 @@ class _Surrogate:
                     likelihood = _likelihood(kernel, noise, targets)
                     if likelihood > best + 1e-6:
                         best, chosen = likelihood, (length, weight, noise)
-        return _conditioned(features, costs, values, *chosen)
-
-    def given(self, features: np.ndarray, costs: np.ndarray, values: np.ndarray) -> _Surrogate:
-        """Return the process with the same scales on other rows."""
-        return _conditioned(features, costs, values, self.length, self.weight, self.noise)
+        return _conditioned(features, costs, values, chosen)
 
     def predict(self, features: np.ndarray, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the value of each row, without noise."""
-        apart = _distances(features, self.features) / self.length
-        kernel = _matern(apart + self.weight * _distances(costs[:, None], self.costs[:, None]))
+        length, weight, _ = self.scales
+        apart, along = _distances(features, self.features), _distances(costs[:, None], self.costs[:, None])
+        kernel = _matern(apart / length + weight * along)
         solved = np.linalg.solve(self.factor, kernel.T)
         mean = solved.T @ self.targets
         variance = np.maximum(1e-6, 1.0 - (solved**2).sum(axis=0))
@@ -398,13 +363,14 @@ class _Surrogate:
 
 
 def _conditioned(
-    features: np.ndarray, costs: np.ndarray, values: np.ndarray, length: float, weight: float, noise: float
+    features: np.ndarray, costs: np.ndarray, values: np.ndarray, scales: tuple[float, float, float]
 ) -> _Surrogate:
+    length, weight, noise = scales
     center, scale = float(values.mean()), max(1e-9, float(values.std()))
     apart, along = _distances(features, features), _distances(costs[:, None], costs[:, None])
     factor = np.linalg.cholesky(_matern(apart / length + weight * along) + noise * np.eye(len(values)))
     targets = np.linalg.solve(factor, (values - center) / scale)
-    return _Surrogate(features, costs, length, weight, noise, center, scale, factor, targets)
+    return _Surrogate(features, costs, scales, center, scale, factor, targets)
 
 
 def _likelihood(kernel: np.ndarray, noise: float, targets: np.ndarray) -> float:

@@ -145,12 +145,33 @@ def test_groups_are_drawn_so_that_every_class_trains():
             {},
             r"data\.group must leave at least two groups to divide, got one for 40",
         ),
+        (
+            {"group": np.arange(40) // 20},
+            {"test_share": 0.6},
+            r"data\.group has too few groups for a share of 0\.6: 2\.",
+        ),
         ({"group": np.arange(40) // 20}, {}, r"at least two groups to divide, got one for 20 rows\."),
     ],
 )
 def test_what_cannot_be_divided(columns, chosen, message):
     with pytest.raises(DataError, match=message):
         divide(raw_rows(40 if columns else 9, **columns), None, DataSettings(**chosen), seed=0)
+
+
+def test_classes_of_single_rows_cannot_be_validated():
+    raw = raw_rows(13, origin=[OPEN] * 10 + [TEST] * 3)
+    with pytest.raises(DataError, match=r"Some class must have two rows to be validated, all 10 rows have classes of"):
+        divide(raw, np.arange(13) % 10, DataSettings(), seed=0)
+    raw = raw_rows(10, kind="images")
+    with pytest.raises(DataError, match=r"Too few rows for a share of 0\.3: 10 rows in 10 classes\."):
+        divide(raw, np.arange(10), DataSettings(), seed=0)
+
+
+def test_few_rows_of_each_class_are_grouped_all_the_same():
+    raw = raw_rows(14, origin=[OPEN] * 10 + [TEST] * 4, group=np.asarray([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 9, 9, 9, 9]))
+    partition = divide(raw, np.arange(14) % 4, DataSettings(), seed=0)
+    check_laws(partition, range(14))
+    assert len(partition.splits) == 5
 
 
 def test_groups_in_two_files():
