@@ -257,6 +257,10 @@ def _best(history: _History, rows: Sequence[_Row], pending: Sequence[Candidate],
     mean, spread = surrogate.predict(features[m:], scaled[m:])
     end = float(costs.max()) + 0.05 * max(0.1, float(np.ptp(costs)))
     gain = _expected_gain(_front(points), floor, end, costs[m:], mean, spread)
+    failed = np.array([float(math.isinf(row.error)) for row in rows])
+    if failed.any():  # what fails is bad and also likely to fail again, however little is known beside it
+        chance, _ = _Surrogate.fit(features[:n], scaled[:n], failed).predict(features[m:], scaled[m:])
+        gain = gain * np.clip(1.0 - chance, 0.001, 1.0)
     limit = history.problem.cost.limit
     gain = gain if limit is None else np.where(costs[m:] <= _log(limit), gain, 0.0)
     # Rounded, so that the last bits of a matrix product never decide between equals.
