@@ -142,7 +142,9 @@ def _decoded(content: bytes, names: list[str]) -> dict[str, np.ndarray]:
             constants.update(node.output)
     made = onnx.ModelProto(ir_version=max(8, model.ir_version), opset_import=model.opset_import)
     made.graph.CopyFrom(onnx.GraphProto(name="g", node=nodes, initializer=model.graph.initializer))
-    plain = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name in names}
+    plain = {
+        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name in names
+    }
     asked = [name for name in names if name not in plain]
     made.graph.output.extend(onnx.helper.make_tensor_value_info(name, 1, None) for name in asked)
     values = session(made.SerializeToString()).run(asked, {}) if asked else []

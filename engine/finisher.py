@@ -193,7 +193,9 @@ class Finisher:
         own_error = point.values["error"]
         spread = (max(own_error * (1 - own_error), 0.0) / max(rows, 1)) ** 0.5
         if error > own_error + spread:
-            note = f"trained long it had {error:.4f}, worse than the trial's {own_error:.4f}: the trial's file is shipped"
+            note = (
+                f"trained long it had {error:.4f}, worse than the trial's {own_error:.4f}: the trial's file is shipped"
+            )
             return Member(point, replace(own, card={**own.card, "finished": False, "why_not_finished": note}))
         values = {**point.values, "error": error, "bytes": float(finished.size)}
         values.pop("error_se", None)

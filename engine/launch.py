@@ -117,9 +117,7 @@ class Run:
     notes: tuple[str, ...]
 
 
-def search(
-    settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSettings, Family]], *, name: str
-) -> Run:
+def search(settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSettings, Family]], *, name: str) -> Run:
     """Search, finish, and write the run folder.
 
     Args:

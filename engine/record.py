@@ -168,10 +168,11 @@ class RunFolder:
 def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
     """List keys whose values decide the trials and differ."""
     found = []
+    is_same_data = earlier.get("digest") == now.get("digest")
     for key in [*earlier, *(key for key in now if key not in earlier)]:
         path = f"{where}{key}"
-        if path in FREE_SETTINGS or path == "lag":
-            continue
+        if path in FREE_SETTINGS or path == "lag" or (path == "data" and is_same_data):
+            continue  # a data file may move; what it holds may not change
         before, after = earlier.get(key), now.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += _differences(before, after, f"{path}.")

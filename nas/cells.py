@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
+from compression.codings import CODINGS
+from engine.errors import SettingsError, did_you_mean
 from engine.space import Candidate, Choice, Condition, Domain, Int, Space
 
 __all__ = ["CONVOLUTIONAL", "OPERATIONS", "CellsSettings", "Genome", "Stage", "cells_space", "edges"]
@@ -42,6 +44,29 @@ class CellsSettings:
     codings: tuple[str, ...] = ("ternary", "sparse4", "int2", "int4", "int8", "float16", "float32")
     edge_codings: tuple[str, ...] = ("int4", "int8")
     keeps: tuple[float, ...] = (0.5, 0.75, 1.0)
+
+    def __post_init__(self) -> None:
+        problems = [f"space.name must be cells, got {self.name}."] if self.name != "cells" else []
+        for key, known in (("operations", OPERATIONS), ("codings", CODINGS), ("edge_codings", CODINGS)):
+            problems += [
+                f"space.{key} knows no '{value}'{did_you_mean(value, known) or '.'} Known: {', '.join(known)}."
+                for value in getattr(self, key)
+                if value not in known
+            ]
+        for key in ("operations", "widths", "depths", "codings", "edge_codings", "keeps"):
+            values = getattr(self, key)
+            if not values or len(set(values)) < len(values):
+                problems.append(f"space.{key} must have at least one value and none twice, got {list(values)}.")
+        for key, low, high in (("widths", 1, 4096), ("depths", 0, 64), ("keeps", 1e-9, 1.0)):
+            lost = [value for value in getattr(self, key) if not low <= value <= high]
+            if lost:
+                limits = "in (0, 1]" if key == "keeps" else f"in [{low}, {high}]"
+                problems.append(f"space.{key} must lie {limits}, got {lost}.")
+        for key, low, high in (("nodes", 2, 6), ("stages", 1, 6)):
+            if not low <= getattr(self, key) <= high:
+                problems.append(f"space.{key} must be in [{low}, {high}], got {getattr(self, key)}.")
+        if problems:
+            raise SettingsError("\n".join(problems))
 
 
 @final

@@ -27,7 +27,7 @@ from nas.describe import describe
 from nas.finish import finish
 from nas.network import channel_counts, plan_of
 
-__all__ = ["Cells", "macs_for", "recipe_for"]
+__all__ = ["Cells", "check_signature", "macs_for", "recipe_for"]
 
 SMALL_ROWS = 5_000  # below, batches of 64; above, of 128
 MACS_A_ROOT = 200_000
@@ -55,11 +55,7 @@ class Cells:
     effort: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.signature.kind != "images" or self.signature.task != "classification":
-            raise DataError(
-                "The space cells classifies images (N x C x H x W), got "
-                f"{self.signature.kind} for {self.signature.task}. Use data of that kind: data=digits, npz or images."
-            )
+        check_signature(self.signature)
 
     @cached_property
     def space(self) -> Space:
@@ -126,6 +122,19 @@ class Cells:
     def describe(self, point: Point, trials: Sequence[Trial]) -> Mapping[str, Any]:
         """Return what a card says of a winner beyond its measurements."""
         return describe(self.genome(point.candidate), point, trials)
+
+
+def check_signature(signature: Signature) -> None:
+    """Raise unless the data are images of two or more classes.
+
+    Raises:
+        DataError: It says what they are.
+    """
+    if signature.kind != "images" or signature.task != "classification":
+        raise DataError(
+            f"The space cells classifies images (N x C x H x W), got a {signature.kind} for {signature.task}. "
+            "Use images: data=digits, data=npz or data=images."
+        )
 
 
 def recipe_for(signature: Signature, rows: int, given: Mapping[str, Any]) -> Recipe:

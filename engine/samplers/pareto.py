@@ -161,7 +161,7 @@ class _Encoding:
     def _share(self, name: str, value: Value) -> float:
         domain = self._space.domains[name]
         if isinstance(domain, Choice):
-            return domain.options.index(value) / max(1, len(domain.options) - 1)
+            return [repr(option) for option in domain.options].index(repr(value)) / max(1, len(domain.options) - 1)
         low, high, here = float(domain.low), float(domain.high), float(value)
         if domain.log:
             low, high, here = math.log(low), math.log(high), math.log(here)

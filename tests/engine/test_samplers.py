@@ -77,7 +77,7 @@ def laws():
             yield pytest.param(name, check, id=f"{name}-{law}", marks=[pytest.mark.slow] if is_slow else [])
 
 
-@pytest.mark.parametrize(("name", "check"), laws())
+@pytest.mark.parametrize(("name", "check"), list(laws()))
 def test_keeps_the_laws(name, check):
     check(functools.partial(sampler_named, name, seed=3))
 

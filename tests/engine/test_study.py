@@ -34,7 +34,9 @@ def problem_of(family, budget=20, max_bytes=None):
     )
 
 
-def run_study(tmp_path, *, family=None, sampler=None, backend=None, budget=20, lag=3, seed=1, max_bytes=None, name="run"):
+def run_study(
+    tmp_path, *, family=None, sampler=None, backend=None, budget=20, lag=3, seed=1, max_bytes=None, name="run"
+):
     family = family or Toy()
     data = toy_data().save(tmp_path / f"{name}-data")
     folder = RunFolder(tmp_path / name)
@@ -42,7 +44,13 @@ def run_study(tmp_path, *, family=None, sampler=None, backend=None, budget=20, l
     settings, recorded = folder.open({"seed": seed, "lag": lag, "budget": budget})
     backend.start(Work(family, data.folder, "accuracy"))
     study = Study(
-        problem_of(family, budget, max_bytes), sampler or RandomSampler(), backend, folder, seed, settings["lag"], recorded
+        problem_of(family, budget, max_bytes),
+        sampler or RandomSampler(),
+        backend,
+        folder,
+        seed,
+        settings["lag"],
+        recorded,
     )
     try:
         study.run()

@@ -1,0 +1,54 @@
+"""What `python -m nas.search` understands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.launch import SearchSettings
+from nas.cells import CellsSettings
+
+__all__ = ["Settings", "TrainSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Training of one trial; what is null suits the data.
+
+    Args:
+        steps: Of the optimiser, at least.
+        epochs: Over the training rows, at least.
+        batch_rows: Rows a step.
+        learning_rate: At its peak.
+        weight_decay: Of AdamW.
+        smoothing: Of the labels.
+        shift: Largest random shift of an image, in pixels.
+        flip: Whether images are mirrored at random.
+        teacher_share: Of the finisher's loss that comes from the teacher.
+    """
+
+    steps: int = 400
+    epochs: float = 2.0
+    batch_rows: int | None = None
+    learning_rate: float = 0.01
+    weight_decay: float = 0.01
+    smoothing: float = 0.05
+    shift: int | None = None
+    flip: bool = False
+    teacher_share: float = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(SearchSettings):
+    """What `python -m nas.search` understands.
+
+    Args:
+        space: Of the networks.
+        train: Of one trial.
+        max_bytes: No file of the front is longer.
+        max_macs: No network needs more multiply-accumulates a row, which bounds the time of a trial; by default 200,000
+            times the square root of the number of positions of the input.
+    """
+
+    space: CellsSettings = field(default_factory=CellsSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    max_bytes: int | None = 65_536

@@ -1,0 +1,116 @@
+import dataclasses
+from typing import Any, Literal
+
+import pytest
+
+from engine.errors import SettingsError
+from engine.settings import build, from_arguments
+
+
+@dataclasses.dataclass
+class Data:
+    name: str
+    rows: int | None = None
+    columns: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Plan:
+    data: Data
+    budget: int = 100
+    rate: float = 0.5
+    quiet: bool = False
+    metric: Literal["error", "auc"] = "error"
+    shape: tuple[int, ...] = ()
+    space: dict[str, Any] = dataclasses.field(default_factory=dict)
+    extra: Any = None
+
+    def __post_init__(self):
+        if self.budget < 1:
+            raise SettingsError(f"budget must be at least 1, got {self.budget}.")
+
+
+def plan(**given):
+    return build(Plan, {"data": {"name": "digits"}, **given})
+
+
+def test_plain_containers_become_settings():
+    made = plan(data={"name": "csv", "rows": 3, "columns": ["a"]}, shape=[1, 2], space={"depth": 3}, extra=[None])
+    assert made == Plan(Data("csv", 3, ["a"]), shape=(1, 2), space={"depth": 3}, extra=[None])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "became"),
+    [
+        ("rate", 1, 1.0),
+        ("rate", "1e-3", 0.001),
+        ("metric", "auc", "auc"),
+        ("shape", 4, (4,)),
+        ("data", {"name": 7}, Data("7")),
+        ("data", {"name": "x", "rows": None}, Data("x")),
+        ("data", {"name": "x", "columns": "a"}, Data("x", columns=["a"])),
+    ],
+)
+def test_what_is_meant_is_understood(key, value, became):
+    made = getattr(plan(**{key: value}), key)
+    assert made == became
+    assert type(made) is type(became)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"bugdet": 7}, r"Unknown key bugdet; did you mean budget\? Known keys: budget, data, extra, metric"),
+        (
+            {"data": {"name": "x", "row": 7}},
+            r"Unknown key data\.row; did you mean data\.rows\? Known keys: columns, name",
+        ),
+        ({"data": {}}, r"data\.name must be given: add data\.name=\.\.\. to the command"),
+        ({"data": "digits"}, "data must be a mapping of keys, got 'digits'"),
+        ({"budget": "abc"}, "budget must be an integer, got 'abc'"),
+        ({"budget": 1.5}, r"budget must be an integer, got 1\.5"),
+        ({"budget": True}, "budget must be an integer, got True"),
+        ({"budget": 0}, "budget must be at least 1, got 0"),
+        ({"rate": "fast"}, "rate must be a number, got 'fast'"),
+        ({"rate": True}, "rate must be a number, got True"),
+        ({"quiet": "yes"}, "quiet must be true or false, got 'yes'"),
+        ({"metric": "eror"}, "metric must be one of error, auc, got 'eror'; did you mean 'error'"),
+        ({"metric": "zzz"}, r"metric must be one of error, auc, got 'zzz'\."),
+        ({"shape": [1, "b"]}, r"shape\[1\] must be an integer, got 'b'"),
+        ({"space": 3}, "space must be a mapping of keys, got 3"),
+        ({"data": {"name": "x", "rows": "many"}}, r"data\.rows must be an integer or null, got 'many'"),
+    ],
+)
+def test_what_is_wrong_is_named(given, text):
+    with pytest.raises(SettingsError, match=text):
+        plan(**given)
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(SettingsError) as caught:
+        build(Plan, {"bugdet": 7, "rate": "fast"})
+    text = str(caught.value)
+    assert len(text.splitlines()) == 3
+    assert all(part in text for part in ("bugdet", "rate must", "data must be given"))
+
+
+def test_what_is_no_mapping_is_refused():
+    with pytest.raises(SettingsError, match="The settings must be a mapping of keys, got 3"):
+        build(Plan, 3)
+
+
+def test_arguments_are_read_as_yaml_with_dots_as_nesting():
+    read = from_arguments(["a=1", "b.c=[1, x]", "b.d.e=null", "rate=1e-3", "text=a: b: c", "path=x=y", "empty="])
+    assert read == {
+        "a": 1, "b": {"c": [1, "x"], "d": {"e": None}}, "rate": "1e-3", "text": "a: b: c", "path": "x=y", "empty": None
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [["data=new.csv", "data.target=y"], ["data.target=y", "data=new.csv"]])
+def test_a_bare_value_of_a_group_is_its_name(order):
+    assert from_arguments(order) == {"data": {"name": "new.csv", "target": "y"}}
+
+
+def test_every_argument_without_an_equals_sign_is_told():
+    with pytest.raises(SettingsError, match=r"'budget' must have the form key=value\.\n'seed' must"):
+        from_arguments(["budget", "a=1", "seed"])
