@@ -29,8 +29,8 @@ def packed_nibbles(codes: np.ndarray) -> bytes:
 class Graph:
     """One model under construction.
 
-    Equal constants of the structure are written once; trained values are not compared. Names have one or two letters. Opset and IR version are the lowest that have the
-    types in use.
+    Equal constants of the structure are written once; trained values are not compared. Names have one or two letters.
+    Opset and IR version are the lowest that have the types in use.
 
     Example:
         >>> graph = Graph()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -206,8 +206,8 @@ def _body(graph: Graph, plan: Plan, step: Convolution, given: Sequence[str]) -> 
     return graph.node("Relu", result) if step.has_bias else result
 
 
-def _window(plan: Plan, kernel: int, stride: int, *, is_pool: bool) -> dict[str, object]:
-    attributes: dict[str, object] = {}
+def _window(plan: Plan, kernel: int, stride: int, *, is_pool: bool) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
     if is_pool:
         attributes["kernel_shape"] = [kernel] * plan.dimensions
     if kernel > 1:

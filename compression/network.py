@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from compression.magnitude import magnitude_mask, zeros_at
 from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Step
 from compression.quantize import codes_and_scale, fake_quantize
 
-__all__ = ["Network", "run"]
+__all__ = ["Network", "Unit", "decoded", "run"]
 
 CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d}
-NORMALISATIONS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
+Normalisation = nn.BatchNorm1d | nn.BatchNorm2d
+Weigh = Callable[[Convolution | Linear, Tensor], Tensor]
 HALF_MAX = 65504.0
 
 
@@ -31,7 +32,8 @@ class Unit(nn.Module):
         self.coding = coding_named(step.coding)
         self.is_quantized = False
         self.mask: Tensor | None = None
-        self.normalisation: nn.Module | None = None
+        self.normalisation: Normalisation | None = None
+        self.bias: Tensor | None = None
         if isinstance(step, Linear):
             self.weight = nn.Parameter(torch.empty(step.channels_in, step.channels_out))
             self.bias = nn.Parameter(torch.zeros(step.channels_out))
@@ -42,7 +44,7 @@ class Unit(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels_out, channels_in, *[kernel] * dimensions))
         nn.init.normal_(self.weight, std=(2.0 / (channels_in * kernel**dimensions)) ** 0.5)
         if step.has_bias:
-            self.normalisation = NORMALISATIONS[dimensions](channels_out)
+            self.normalisation = nn.BatchNorm1d(channels_out) if dimensions == 1 else nn.BatchNorm2d(channels_out)
 
     @property
     def channel_axis(self) -> int:
@@ -56,7 +58,7 @@ class Unit(nn.Module):
             weight = fake_quantize(weight, self.coding, channel_axis=self.channel_axis)
         step = self.step
         if isinstance(step, Linear):
-            return torch.addmm(self.bias, x, weight)
+            return functional.linear(x, weight.T, self.bias)
         groups = step.channels_out if step.is_depthwise else 1
         out = self.convolve(x, weight, None, step.stride, step.kernel // 2, 1, groups)
         return out if self.normalisation is None else functional.relu_(self.normalisation(out))
@@ -67,11 +69,11 @@ class Unit(nn.Module):
         axis = self.channel_axis
         shape = [1] * self.weight.dim()
         shape[axis] = -1
-        gain, bias = torch.ones(self.weight.shape[axis]), self.bias if isinstance(self.step, Linear) else None
+        gain, bias = torch.ones(self.weight.shape[axis]), self.bias
         norm = self.normalisation
         if norm is not None:
-            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            bias = norm.bias - norm.running_mean * gain
+            gain = norm.weight / torch.sqrt(norm.get_buffer("running_var") + norm.eps)
+            bias = norm.bias - norm.get_buffer("running_mean") * gain
         bias16 = None if bias is None else _half(bias)
         if not self.coding.is_integer:
             return Weights((self.weight * gain.reshape(shape)).contiguous().numpy(), None, bias16)
@@ -91,7 +93,9 @@ class Network(nn.Module):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
-        self.units = nn.ModuleDict({step.name: Unit(step, plan.dimensions) for step in plan.weighted})
+        self.units: dict[str, Unit] = {step.name: Unit(step, plan.dimensions) for step in plan.weighted}
+        for name, unit in self.units.items():
+            self.add_module(name, unit)
 
     def quantize(self, is_quantized: bool = True) -> None:
         """Train on quantized weights from now on, or on float ones again."""
@@ -129,7 +133,7 @@ def run(plan: Plan, weights: Mapping[str, Weights], x: Tensor) -> Tensor:
     def weighted(step: Convolution | Linear, source: Tensor) -> Tensor:
         weight, bias = decoded(step, weights[step.name])
         if isinstance(step, Linear):
-            return source @ weight + bias
+            return source @ weight if bias is None else source @ weight + bias
         groups = step.channels_out if step.is_depthwise else 1
         out = CONVOLUTIONS[plan.dimensions](source, weight, bias, step.stride, step.kernel // 2, 1, groups)
         return out.relu() if step.has_bias else out
@@ -151,14 +155,14 @@ def decoded(step: Convolution | Linear, written: Weights) -> tuple[Tensor, Tenso
     return values, bias
 
 
-def _run(plan: Plan, x: Tensor, weighted) -> Tensor:  # type: ignore[no-untyped-def]
+def _run(plan: Plan, x: Tensor, weighted: Weigh) -> Tensor:
     values = {"x": x}
     for step in plan.steps:
         values[step.name] = _apply(plan, step, values, weighted)
     return values[plan.steps[-1].name]
 
 
-def _apply(plan: Plan, step: Step, values: Mapping[str, Tensor], weighted) -> Tensor:  # type: ignore[no-untyped-def]
+def _apply(plan: Plan, step: Step, values: Mapping[str, Tensor], weighted: Weigh) -> Tensor:
     if isinstance(step, Addition):
         total = values[step.sources[0]]
         for source in step.sources[1:]:

@@ -137,7 +137,7 @@ class Plan:
         if isinstance(step, Linear):
             return step.channels_in * step.channels_out
         channels_out, channels_in, kernel = step.weight_shape
-        return channels_out * channels_in * kernel**self.dimensions
+        return channels_out * channels_in * int(kernel**self.dimensions)
 
     def biases(self, step: Weighted) -> int:
         """Return the number of biases of a step."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from compression.network import Network
+from compression.network import Network, Unit
 from compression.plan import Convolution, Linear
 
 __all__ = ["channel_importance", "keep_channels"]
@@ -67,20 +67,21 @@ def keep_channels(network: Network, counts: Mapping[str, int]) -> Network:
     return smaller
 
 
-def _copy(old: nn.Module, new: nn.Module, step: Convolution | Linear, kept: Mapping[str, Tensor]) -> None:
+def _copy(old: Unit, new: Unit, step: Convolution | Linear, kept: Mapping[str, Tensor]) -> None:
     new.is_quantized = old.is_quantized
     rows = kept.get(step.group_in)
     if isinstance(step, Linear):
         new.weight.copy_(old.weight if rows is None else old.weight[rows])
-        new.bias.copy_(old.bias)
+        if old.bias is not None and new.bias is not None:
+            new.bias.copy_(old.bias)
         return
-    weight, columns = old.weight, kept.get(step.group_out)
+    weight, columns = old.weight.detach(), kept.get(step.group_out)
     if columns is not None:
         weight = weight[columns]
     if rows is not None and not step.is_depthwise:
         weight = weight[:, rows]
     new.weight.copy_(weight)
-    if old.normalisation is not None:
+    if old.normalisation is not None and new.normalisation is not None:
+        targets = new.normalisation.state_dict()
         for name, value in old.normalisation.state_dict().items():
-            target = new.normalisation.state_dict()[name]
-            target.copy_(value if columns is None or value.dim() == 0 else value[columns])
+            targets[name].copy_(value if columns is None or value.dim() == 0 else value[columns])

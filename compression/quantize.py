@@ -9,7 +9,7 @@ from compression.codings import Coding
 
 __all__ = ["codes_and_scale", "fake_quantize"]
 
-# Step of the best uniform four-level quantizer of a normal variable (0.9957 sigma) over its mean magnitude (0.7979 sigma).
+# Step of the best uniform four-level quantizer of a normal variable (0.9957 sigma) over its mean magnitude (0.7979).
 INT2_STEP = 1.248
 TERNARY_THRESHOLD = 0.7
 SMALLEST_SCALE = 1e-8

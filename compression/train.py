@@ -127,11 +127,11 @@ def train(
     batches = _Batches(examples, recipe, seed)
     total = max(recipe.steps, math.ceil(recipe.epochs * len(examples) / batches.rows))
     removal, quantization = int(recipe.prune_at * total), int(recipe.quantize_at * total)
-    network.to(memory_format=batches.memory_format).train()
+    batches.lay_out(network).train()
     optimiser, schedule = _optimiser(network, recipe, total, done=0)
     for step in range(total):
         if step == removal and any(network_width != counts.get(group) for group, network_width in _widths(network)):
-            network = keep_channels(network, counts).to(memory_format=batches.memory_format)
+            network = batches.lay_out(keep_channels(network, counts))
             optimiser, schedule = _optimiser(network, recipe, total, done=step)
         if step == quantization:
             network.quantize()
@@ -142,7 +142,7 @@ def train(
             network(x), labels, soft=soft, weight=weight, smoothing=recipe.smoothing, share=recipe.teacher_share
         )
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         schedule(step)
         optimiser.step()
         if step % 20 == 19 or step == total - 1:
@@ -230,6 +230,11 @@ class _Batches:
         shift = recipe.shift if self.is_image else 0
         self._padded = torch.nn.functional.pad(examples.x, (shift,) * 4) if shift else examples.x
         self._shift = shift
+
+    def lay_out(self, network: Network) -> Network:
+        """Put the weights in the memory order of the batches."""
+        network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        return network
 
     def next(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Return inputs, labels, weights and soft labels of one batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
@@ -110,7 +111,7 @@ def edge_rows(plan: Plan, *, seed: int) -> np.ndarray:
     shape = signature.shape
     stripes = np.broadcast_to(np.where(np.arange(shape[-1]) % 2, low, high), shape)
     point = np.full(shape, low)
-    point[(..., *[size // 2 for size in shape[1:]])] = high
+    point.reshape(shape[0], -1)[:, math.prod(shape[1:]) // 2] = high
     noise = rng.uniform(low, high, (8, *shape))
     rows = np.concatenate([np.stack([np.full(shape, low), np.full(shape, high), stripes, point]), noise])
     return rows.astype(signature.dtype)

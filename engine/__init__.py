@@ -1,0 +1,1 @@
+"""The search loop, the same for every family of models."""

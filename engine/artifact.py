@@ -126,8 +126,8 @@ class Artifact:
         """Return the name of the most probable class of each row, str; or the values, for regression."""
         outputs = self.outputs(inputs)
         if self.task == "regression":
-            return outputs[:, 0]
-        return np.asarray(self.classes)[outputs.argmax(axis=1)]
+            return np.asarray(outputs[:, 0])
+        return np.asarray(np.asarray(self.classes)[outputs.argmax(axis=1)])
 
     def save(self, folder: Path) -> Path:
         """Write `model.onnx` and `card.json` to a folder, each whole or not at all, and return the model's path."""

@@ -57,7 +57,10 @@ class Signature:
     @staticmethod
     def from_json(entry: Mapping[str, Any]) -> Signature:
         """Rebuild a signature from `to_json`."""
-        return Signature(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+        }
+        return Signature(**values)
 
 
 @final
@@ -82,7 +85,10 @@ class Rows:
 
     def take(self, index: np.ndarray) -> Rows:
         """Return the rows with these numbers, copied, in this order."""
-        return Rows(*(None if column is None else np.asarray(column[index]) for column in self.columns().values()))
+        taken: dict[str, Any] = {
+            name: None if column is None else np.asarray(column[index]) for name, column in self.columns().items()
+        }
+        return Rows(**taken)
 
     def columns(self) -> dict[str, np.ndarray | None]:
         """Return the columns by name, absent ones as None."""
@@ -171,7 +177,7 @@ class Dataset:
     def open(folder: Path) -> Dataset:
         """Map the columns of a folder that `save` wrote; processes share the pages."""
         signature = Signature.from_json(json.loads((folder / "signature.json").read_text()))
-        columns = {entry.name: _map(folder / f"{entry.name}.npy") for entry in fields(Rows)}
+        columns: dict[str, Any] = {entry.name: _map(folder / f"{entry.name}.npy") for entry in fields(Rows)}
         if columns["y"] is None:
             raise DataError(f"{folder} holds no column y; write it with Dataset.save.")
         splits = tuple(
@@ -184,7 +190,7 @@ class Dataset:
 def concatenate(parts: Iterable[Rows]) -> Rows:
     """Return the rows of several parts, one after the other; a weight of 1 where a part has none."""
     parts = list(parts)
-    columns: dict[str, np.ndarray | None] = {}
+    columns: dict[str, Any] = {}
     for name in ("y", "x", "c"):
         found = [getattr(part, name) for part in parts]
         columns[name] = None if found[0] is None else np.concatenate(found)

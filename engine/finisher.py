@@ -168,7 +168,7 @@ class Finisher:
         self, tasks: Sequence[Build | Finish], keep: Callable[[Build | Finish, Done], None] = lambda _task, _done: None
     ) -> list[Done]:
         losses: dict[int, int] = {}
-        results = []
+        results: list[Done] = []
         for task in tasks:
             self.backend.submit(task)
         while len(results) < len(tasks):

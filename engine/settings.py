@@ -6,15 +6,31 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, final
 
 import yaml
 
 from engine.errors import SettingsError, did_you_mean
 
-__all__ = ["build", "from_arguments"]
+__all__ = ["Written", "build", "from_arguments"]
 
 T = TypeVar("T")
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A value as the user typed it: the text where a text is wanted, else what YAML makes of it."""
+
+    text: str
+
+    @property
+    def value(self) -> Any:
+        """The value that YAML reads; the text itself where it is no YAML."""
+        try:
+            return yaml.safe_load(self.text)
+        except yaml.YAMLError:
+            return self.text
 
 
 def build(kind: type[T], given: Mapping[str, Any], *, where: str = "") -> T:
@@ -52,8 +68,8 @@ def from_arguments(arguments: Sequence[str]) -> dict[str, Any]:
         SettingsError: For every argument without an equals sign, at once.
 
     Example:
-        >>> from_arguments(["model=a.onnx", "data.target=label", "rows=3"])
-        {'model': 'a.onnx', 'data': {'target': 'label'}, 'rows': 3}
+        >>> from_arguments(["model=a.onnx", "data.target=no"])
+        {'model': Written(text='a.onnx'), 'data': {'target': Written(text='no')}}
     """
     problems = [f"'{a}' must have the form key=value." for a in arguments if "=" not in a]
     if problems:
@@ -68,11 +84,8 @@ def from_arguments(arguments: Sequence[str]) -> dict[str, Any]:
             if not isinstance(inner, dict):  # `data=new.csv data.target=y`: the bare value is the name of the group
                 inner = place[parent] = {"name": inner}
             place = inner
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
-        if isinstance(place.get(last), dict) and not isinstance(value, dict):
+        value = Written(text)
+        if isinstance(place.get(last), dict):
             place[last]["name"] = value
         else:
             place[last] = value
@@ -80,6 +93,8 @@ def from_arguments(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _build(kind: type, given: Any, where: str, problems: list[str]) -> Any:
+    if isinstance(given, Written):
+        given = given.value
     if not isinstance(given, Mapping):
         problems.append(f"{where or 'The settings'} must be a mapping of keys, got {given!r}.")
         return None
@@ -111,44 +126,55 @@ def _build(kind: type, given: Any, where: str, problems: list[str]) -> Any:
 
 def _convert(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build(hint, value, path, problems)
     if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        inner = [argument for argument in arguments if argument is not type(None)]
-        for option in inner:
-            found: list[str] = []
-            converted = _convert(option, value, path, found)
-            if not found:
-                return converted
-        problems.append(f"{path} must be {_named(hint)}, got {value!r}.")
-        return None
+        return _convert_union(hint, value, path, problems)
+    plain = value.value if isinstance(value, Written) else value
     if origin is typing.Literal:
-        if value in arguments:
-            return value
-        hint_text = did_you_mean(str(value), map(str, arguments)).replace("?", ".") or "."
-        problems.append(f"{path} must be one of {', '.join(map(str, arguments))}, got {value!r}{hint_text}")
+        if plain in arguments:
+            return plain
+        near = did_you_mean(str(plain), map(str, arguments)).replace("?", ".") or "."
+        problems.append(f"{path} must be one of {', '.join(map(str, arguments))}, got {plain!r}{near}")
         return None
     if origin in (list, tuple):
-        items = value if isinstance(value, list | tuple) else [value]
-        converted_items = [_convert(arguments[0], item, f"{path}[{n}]", problems) for n, item in enumerate(items)]
-        return origin(converted_items)
-    if origin is dict or hint is dict:
-        if isinstance(value, Mapping):
-            return dict(value)
-    elif hint is Any or (hint is bool and isinstance(value, bool)):
-        return value
-    elif hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    elif hint is float and not isinstance(value, bool):
+        items = plain if isinstance(plain, list | tuple) else [value]
+        return origin([_convert(arguments[0], item, f"{path}[{n}]", problems) for n, item in enumerate(items)])
+    if hint is str and isinstance(value, Written):
+        return value.text
+    converted = _scalar(hint, plain)
+    if converted is None:
+        problems.append(f"{path} must be {_named(hint)}, got {plain!r}.")
+    return converted
+
+
+def _convert_union(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
+    arguments = typing.get_args(hint)
+    plain = value.value if isinstance(value, Written) else value
+    if plain is None and type(None) in arguments:
+        return None
+    for option in arguments:
+        found: list[str] = []
+        converted = None if option is type(None) else _convert(option, value, path, found)
+        if converted is not None and not found:
+            return converted
+    problems.append(f"{path} must be {_named(hint)}, got {plain!r}.")
+    return None
+
+
+def _scalar(hint: Any, value: Any) -> Any:
+    """Return the value as a bool, int, float or str, or None if it is not one."""
+    if hint is bool or isinstance(value, bool):
+        return value if hint is bool and isinstance(value, bool) else None
+    if hint is int:
+        return value if isinstance(value, int) else None
+    if hint is str:
+        return str(value) if isinstance(value, str | int | float) else None
+    if hint is float and isinstance(value, str | int | float):
         try:
             return float(value)
-        except (TypeError, ValueError):
-            pass
-    elif hint is str and isinstance(value, str | int | float) and not isinstance(value, bool):
-        return str(value)
-    problems.append(f"{path} must be {_named(hint)}, got {value!r}.")
+        except ValueError:
+            return None
     return None
 
 

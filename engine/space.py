@@ -77,8 +77,9 @@ class Float:
 
     def contains(self, value: object) -> bool:
         """Say whether a value lies in the range."""
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and self.low <= value <= self.high
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return self.low <= value <= self.high
 
     def sample(self, rng: np.random.Generator) -> float:
         """Draw one value."""
@@ -141,8 +142,8 @@ class Choice:
     ordered: bool = False
 
     def __post_init__(self) -> None:
-        if not self.options or len(set(map(repr, self.options))) != len(self.options):
-            raise SpaceError(f"Choice needs at least one option and no option twice, got {self.options}.")
+        if not self.options or len(set(self.options)) != len(self.options):
+            raise SpaceError(f"Choice needs at least one option and no two equal ones, got {self.options}.")
 
     def contains(self, value: object) -> bool:
         """Say whether a value is one of the options (True is not 1)."""
@@ -259,9 +260,8 @@ class Space:
                 problems.append(f"{name} must be in {domain}, got {candidate.genes[name]!r}")
             elif not active and name in candidate.genes:
                 problems.append(f"{name} exists only where {self.conditions[name]} holds")
-        for name in candidate.genes:
-            if name not in self.domains:
-                problems.append(f"unknown gene {name}{did_you_mean(name, self.domains)}")
+        unknown = [name for name in candidate.genes if name not in self.domains]
+        problems += [f"unknown gene {name}{did_you_mean(name, self.domains)}" for name in unknown]
         if problems:
             raise SpaceError("The candidate is not in its space: " + "; ".join(problems) + ".")
 

@@ -1,0 +1,1 @@
+"""Compact networks stacked from searched cells."""

@@ -195,7 +195,7 @@ def _live(links: list[tuple[int, int, str]], output: int) -> list[tuple[int, int
 
 
 def _contracted(links: list[tuple[int, int, str]], output: int) -> tuple[list[tuple[int, int, str]], int]:
-    """Merge each node whose only input is a skip with the node before it; several links between two nodes may result."""
+    """Merge each node whose only input is a skip with the node before it; two nodes may get several links."""
     while True:
         incoming: dict[int, list[tuple[int, int, str]]] = {}
         for link in links:

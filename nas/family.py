@@ -98,7 +98,7 @@ class Cells:
             report=report,
             valid=Examples.of(valid, self.signature),
         )
-        yield candidate, export(network, valid.x, seed=seed)
+        yield candidate, export(network, valid.inputs()["x"], seed=seed)
 
     def finish(
         self,
@@ -153,7 +153,7 @@ def recipe_for(signature: Signature, rows: int, given: Mapping[str, Any]) -> Rec
 
 def macs_for(signature: Signature) -> int:
     """Return how many multiply-accumulates a row may take where the user sets no limit: what trains in a short time."""
-    return round(MACS_A_ROOT * math.prod(signature.shape[1:]) ** 0.5)
+    return round(MACS_A_ROOT * math.sqrt(math.prod(signature.shape[1:])))
 
 
 def _small_plan(genome: Genome, signature: Signature) -> Plan:

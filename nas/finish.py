@@ -39,12 +39,12 @@ def finish(
     """
     train_rows, valid = data.train(0), data.valid(0)
     first = _trained(genome, signature, train_rows, recipe, teacher, seed)
-    artifact = export(first, valid.x, seed=seed, is_winner=True)
+    artifact = export(first, valid.inputs()["x"], seed=seed, is_winner=True)
     error = error_of(artifact.outputs(valid.inputs()), valid, metric="accuracy", task=signature.task)
     card = {"validation": {"error": error, "rows": len(valid)}, "refit": refit}
     if refit:
         second = _trained(genome, signature, concatenate([train_rows, valid]), recipe, teacher, seed)
-        artifact = export(second, valid.x, seed=seed, is_winner=True)
+        artifact = export(second, valid.inputs()["x"], seed=seed, is_winner=True)
     return replace(artifact, card={**artifact.card, **card})
 
 

@@ -71,6 +71,7 @@ class _Model:
     key: str
     features: np.ndarray
     log_cost: float | None
+    is_allowed: bool
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,8 @@ class _History:
         """Return what is known of any candidate, without remembering it."""
         canonical = self.problem.canonical(candidate)
         cost = self.problem.exact_cost(canonical)
-        return _Model(canonical.key, self.encode(canonical), None if cost is None else _log(cost))
-
-    def allows(self, model: _Model) -> bool:
-        """Say whether the exact cost, where known, keeps the limit."""
-        limit = self.problem.cost.limit
-        return limit is None or model.log_cost is None or model.log_cost <= _log(limit)
+        log_cost = None if cost is None else _log(cost)
+        return _Model(canonical.key, self.encode(canonical), log_cost, self.problem.allows(canonical))
 
     def rows(self, trials: Sequence[Trial]) -> list[_Row]:
         """Return every file within the limits and every failure, in order of number."""
@@ -176,7 +173,7 @@ def _spread(
     for _ in range(SPREAD_POOL):
         candidate = history.problem.space.sample(rng)
         model = history.examine(candidate)
-        if history.allows(model) and model.key not in known:
+        if model.is_allowed and model.key not in known:
             drawn.append((candidate, model.log_cost))
             if model.log_cost is None:
                 return candidate
@@ -208,7 +205,7 @@ def _pool(
                 parent = space.cross(parent, members[beside].candidate, rng)
             candidate = space.mutate(parent, rng, genes=1 + int(rng.choice(3, p=(0.5, 0.3, 0.2))))
         model = history.examine(candidate)
-        if model.key not in known and model.key not in drawn and history.allows(model):
+        if model.key not in known and model.key not in drawn and model.is_allowed:
             drawn[model.key] = (candidate, model)
             if len(drawn) == POOL:
                 break

@@ -37,9 +37,10 @@ def random_plan(seed, *, classes=("0", "1", "2")):
             source = name
             continue
         is_depthwise = kind.startswith("depthwise")
+        has_bias = not is_depthwise or bool(rng.random() < 0.7)
         steps.append(
             Convolution(
-                name, source, width, width, int(kind[-1]), 1, is_depthwise, bool(rng.random() < 0.7) or not is_depthwise,
+                name, source, width, width, int(kind[-1]), 1, is_depthwise, has_bias,
                 coding(), "g", "g",
             )
         )  # fmt: skip

@@ -66,5 +66,5 @@ def test_nibbles_hold_two_codes_a_byte_low_half_first():
 
 
 def test_an_unknown_coding_lists_the_known_ones():
-    with pytest.raises(ValueError, match="did you mean 'int4'.*Codings: float32"):
+    with pytest.raises(ValueError, match=r"did you mean 'int4'.*Codings: float32"):
         coding_named("itn4")

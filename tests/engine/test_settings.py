@@ -1,5 +1,5 @@
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
@@ -22,8 +22,6 @@ class Plan:
     quiet: bool = False
     metric: Literal["error", "auc"] = "error"
     shape: tuple[int, ...] = ()
-    space: dict[str, Any] = dataclasses.field(default_factory=dict)
-    extra: Any = None
 
     def __post_init__(self):
         if self.budget < 1:
@@ -35,8 +33,8 @@ def plan(**given):
 
 
 def test_plain_containers_become_settings():
-    made = plan(data={"name": "csv", "rows": 3, "columns": ["a"]}, shape=[1, 2], space={"depth": 3}, extra=[None])
-    assert made == Plan(Data("csv", 3, ["a"]), shape=(1, 2), space={"depth": 3}, extra=[None])
+    made = plan(data={"name": "csv", "rows": 3, "columns": ["a"]}, shape=[1, 2])
+    assert made == Plan(Data("csv", 3, ["a"]), shape=(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +75,7 @@ def test_what_is_meant_is_understood(key, value, became):
         ({"metric": "eror"}, "metric must be one of error, auc, got 'eror'; did you mean 'error'"),
         ({"metric": "zzz"}, r"metric must be one of error, auc, got 'zzz'\."),
         ({"shape": [1, "b"]}, r"shape\[1\] must be an integer, got 'b'"),
-        ({"space": 3}, "space must be a mapping of keys, got 3"),
+        ({"data": 3}, "data must be a mapping of keys, got 3"),
         ({"data": {"name": "x", "rows": "many"}}, r"data\.rows must be an integer or null, got 'many'"),
     ],
 )
@@ -99,16 +97,25 @@ def test_what_is_no_mapping_is_refused():
         build(Plan, 3)
 
 
+def values(read):
+    return {key: values(value) if isinstance(value, dict) else value.value for key, value in read.items()}
+
+
 def test_arguments_are_read_as_yaml_with_dots_as_nesting():
     read = from_arguments(["a=1", "b.c=[1, x]", "b.d.e=null", "rate=1e-3", "text=a: b: c", "path=x=y", "empty="])
-    assert read == {
+    assert values(read) == {
         "a": 1, "b": {"c": [1, "x"], "d": {"e": None}}, "rate": "1e-3", "text": "a: b: c", "path": "x=y", "empty": None
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("order", [["data=new.csv", "data.target=y"], ["data.target=y", "data=new.csv"]])
+@pytest.mark.parametrize("order", [["data=new.csv", "data.rows=3"], ["data.rows=3", "data=new.csv"]])
 def test_a_bare_value_of_a_group_is_its_name(order):
-    assert from_arguments(order) == {"data": {"name": "new.csv", "target": "y"}}
+    assert build(Plan, from_arguments(order)).data == Data("new.csv", 3)
+
+
+def test_a_text_stays_as_it_was_typed():
+    made = build(Plan, from_arguments(["data=2024.10", "data.columns=no", "data.rows=7", "quiet=true", "rate=1e-2"]))
+    assert made == Plan(Data("2024.10", 7, ["no"]), rate=0.01, quiet=True)
 
 
 def test_every_argument_without_an_equals_sign_is_told():

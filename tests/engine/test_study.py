@@ -112,7 +112,7 @@ def test_a_failed_trial_is_data(tmp_path):
 
 
 def test_a_study_whose_first_trials_all_fail_stops_and_quotes_the_last_error(tmp_path):
-    with pytest.raises(StudyError, match="first 5 trials all failed. The last error: ZeroDivisionError: size"):
+    with pytest.raises(StudyError, match=r"first 5 trials all failed. The last error: ZeroDivisionError: size"):
         run_study(tmp_path, family=Toy(fails=(-1,)))
 
 

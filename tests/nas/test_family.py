@@ -113,7 +113,7 @@ def test_a_teacher_of_other_classes_is_refused():
 
     plan = plan_of(small(), Signature("images", "classification", (1, 8, 8), "uint8", ("a", "b")))
     teacher = Artifact(lower(plan, empty_weights(plan)).model)
-    with pytest.raises(ArtifactError, match="must give 10 probabilities.*gives 2"):
+    with pytest.raises(ArtifactError, match=r"must give 10 probabilities.*gives 2"):
         FAMILY.finish(small().candidate(), digits(), teacher=teacher, max_bytes=None, seed=0, refit=False)
 
 
@@ -142,7 +142,7 @@ def test_a_stopped_training_still_gives_the_pruned_quantized_network():
 
 
 def test_tables_are_refused_with_the_remedy():
-    with pytest.raises(DataError, match="classifies images.*data=digits"):
+    with pytest.raises(DataError, match=r"classifies images.*data=digits"):
         Cells(CellsSettings(), Signature("table", "classification", (4,), "float32", ("a", "b")), QUICK)
 
 
