@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -75,7 +76,8 @@ class Finisher:
         settings: How.
         refit: As decided for this data.
         teacher: The user's, or None for the best member of the front.
-        told: What every card says: split, lag, metric, ...
+        told: What every card says, `split` among it.
+        deadline: Wall-clock time, in seconds since the epoch, by which the files shall be written.
         watch: Told (finished, to finish).
     """
 
@@ -90,6 +92,7 @@ class Finisher:
     refit: bool
     teacher: Artifact | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
+    deadline: float | None = None
     watch: Callable[[int, int], None] = lambda _finished, _of: None
 
     def run(self, front: Front, trials: Sequence[Trial], *, is_training: bool = True) -> list[Member]:
@@ -98,15 +101,16 @@ class Finisher:
         Args:
             front: Of the search.
             trials: All of the search.
-            is_training: Whether winners are trained long; without, the trials' own files are shipped.
+            is_training: Whether winners may still be trained; without, what is finished or found is shipped.
         """
-        files = self._own_files(front)
+        files = self._own_files(front, is_training=is_training)
+        front = Front(tuple(point for point in front if point.sha256 in files), front.cost)
         finished: dict[str, Artifact] = {}
-        if is_training and self.settings.members > 0 and len(front):
+        if self.settings.members > 0 and len(front):
             teacher = self.teacher or files[front.points[0].sha256]
-            winners = _spread(front, self.settings.members)
-            finished = self._trained(winners, teacher)
-            front = Front(tuple(winners), front.cost)
+            front = Front(tuple(_spread(front, self.settings.members)), front.cost)
+            seconds = {trial.candidate.key: trial.seconds for trial in trials if trial.is_paid}
+            finished = self._finished(front.points, teacher, seconds if is_training else None)
         members = [self._member(point, files[point.sha256], finished.get(point.candidate.key)) for point in front]
         kept = {id(point) for point in Front.of([member.point for member in members], cost=front.cost)}
         members = [member for member in members if id(member.point) in kept]
@@ -115,48 +119,73 @@ class Finisher:
         self._write(members)
         return members
 
-    def _own_files(self, front: Front) -> dict[str, Artifact]:
-        """Return the trials' files; one that is gone is built again."""
-        files: dict[str, Artifact] = {}
-        for point in front:
-            kept = self.folder.kept(point.sha256)
-            if kept is None:
-                task = Build(0, point.candidate, seed_of(self.seed, point.candidate))
-                done = self._collected([task])[0]
-                kept = next((a for a in done.artifacts if a.sha256 == point.sha256), None)
-                if kept is None:
-                    raise ArtifactError(
-                        f"The file {point.sha256[:12]} of a trial is gone and building it again gave another: the "
-                        f"packages or the machine changed. {done.error}".strip()
-                    )
-                self.folder.keep(kept)
-            files[point.sha256] = kept
+    def _own_files(self, front: Front, *, is_training: bool) -> dict[str, Artifact]:
+        """Return the trials' files; one that is gone is built again, or left out where nothing may be trained."""
+        found = {point.sha256: self.folder.kept(point.sha256) for point in front}
+        files = {sha256: artifact for sha256, artifact in found.items() if artifact is not None}
+        gone = [point for point in front if point.sha256 not in files] if is_training else []
+        builds = [Build(n, p.candidate, seed_of(self.seed, p.candidate)) for n, p in enumerate(gone)]
+
+        def keep(task: Build | Finish, done: Done) -> None:
+            for artifact in done.artifacts:
+                if artifact.sha256 == gone[task.number].sha256:
+                    self.folder.keep(artifact)
+                    files[artifact.sha256] = artifact
+
+        self._collect(builds, keep)
+        lost = [point.sha256[:12] for point in gone if point.sha256 not in files]
+        if lost:
+            raise ArtifactError(
+                f"Files of trials are gone from {self.folder.path / 'files'} ({', '.join(lost)}), and building them "
+                "again gave other files: the packages or the machine changed. Search anew in another folder."
+            )
         self.folder.forget(set(files))
         return files
 
-    def _trained(self, winners: Sequence[Point], teacher: Artifact) -> dict[str, Artifact]:
-        """Train the winners, largest effort first; results of an earlier run of the same task are taken over."""
+    def _finished(
+        self, winners: Sequence[Point], teacher: Artifact, seconds: Mapping[str, float] | None
+    ) -> dict[str, Artifact]:
+        """Take over results of an earlier run, and train the other winners, the largest first.
+
+        Args:
+            winners: To train.
+            teacher: To learn from.
+            seconds: Of their trials, by key, which tell what still fits in the time; None to train nothing.
+        """
         found, tasks = {}, []
         for number, point in enumerate(winners):
             place = self._place(point, teacher)
             if (place / "model.onnx").exists() and (place / "card.json").exists():
                 found[point.candidate.key] = Artifact.load(place)
-            else:
-                limit = int(point.values["bytes"])
-                tasks.append(
-                    Finish(number, point.candidate, seed_of(self.seed, point.candidate), limit, self.refit, teacher)
-                )
+            elif seconds is not None:
+                limit, seed = int(point.values["bytes"]), seed_of(self.seed, point.candidate)
+                tasks.append(Finish(number, point.candidate, seed, limit, self.refit, teacher))
+        tasks = self._fitting(tasks, seconds or {})
         tasks.sort(key=lambda task: (-(self.family.macs(task.candidate) or task.max_bytes), task.number))
-        self.watch(len(found), len(winners))
+        total = len(found) + len(tasks)
+        self.watch(len(found), total)
 
         def keep(task: Build | Finish, done: Done) -> None:
-            if done.artifacts:
-                done.artifacts[0].save(self._place(winners[task.number], teacher))
-                found[task.candidate.key] = done.artifacts[0]
-            self.watch(len(found), len(winners))
+            for artifact in done.artifacts:
+                timed = replace(artifact, card={**artifact.card, "finish_seconds": round(done.seconds, 2)})
+                timed.save(self._place(winners[task.number], teacher))
+                found[task.candidate.key] = timed
+            self.watch(len(found), total)
 
-        self._collected(tasks, keep)
+        self._collect(tasks, keep)
         return found
+
+    def _fitting(self, tasks: list[Finish], seconds: Mapping[str, float]) -> list[Finish]:
+        """Return the tasks that end before the deadline, judged by the time of their trials, quick ones first."""
+        if self.deadline is None:
+            return tasks
+        left = (self.deadline - time.time()) * self.backend.slots
+        fitting = []
+        for task in sorted(tasks, key=lambda task: (seconds.get(task.candidate.key, 0.0), task.number)):
+            left -= seconds.get(task.candidate.key, 0.0) * self.settings.effort * (2 if self.refit else 1)
+            if left > 0:
+                fitting.append(task)
+        return fitting
 
     def _place(self, point: Point, teacher: Artifact) -> Path:
         text = json.dumps(
@@ -164,14 +193,13 @@ class Finisher:
         )
         return self.folder.path / "finished" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _collected(
-        self, tasks: Sequence[Build | Finish], keep: Callable[[Build | Finish, Done], None] = lambda _task, _done: None
-    ) -> list[Done]:
+    def _collect(self, tasks: Sequence[Build | Finish], keep: Callable[[Build | Finish, Done], None]) -> None:
+        """Run tasks; those whose worker is lost run again, within limits."""
         losses: dict[int, int] = {}
-        results: list[Done] = []
         for task in tasks:
             self.backend.submit(task)
-        while len(results) < len(tasks):
+        waiting = len(tasks)
+        while waiting:
             outcome = self.backend.wait()
             task, done = outcome.task, outcome.result
             if outcome.lost:
@@ -180,9 +208,8 @@ class Finisher:
                     self.backend.submit(task)
                     continue
                 done = Done(error=f"Its worker was lost {losses[task.number]} times: {outcome.lost}.")
+            waiting -= 1
             keep(task, done)
-            results.append(done)
-        return results
 
     def _member(self, point: Point, own: Artifact, finished: Artifact | None) -> Member:
         """Ship the finished file, unless it is worse on validation rows by more than a standard error."""
@@ -206,7 +233,7 @@ class Finisher:
         """Measure test error and latency, and complete the card."""
         point, artifact = member.point, member.artifact
         number = next((t.number for t in trials if any(p.candidate == point.candidate for p in t.points)), None)
-        validation_rows = int(self.told.get("validation_rows", 0))
+        rows = int(self.told["split"]["validation_rows"])
         card = {
             **self.told,
             **artifact.card,
@@ -219,7 +246,7 @@ class Finisher:
             "bytes": artifact.size,
             "sha256": artifact.sha256,
             "selected_on": "validation",
-            "validation": self._measured(point.values["error"], validation_rows),
+            "validation": self._measured(point.values["error"], rows),
             "test": None,
             "candidate": point.candidate.genes,
             "key": point.candidate.key,

@@ -26,6 +26,7 @@ from engine.samplers.registry import sampler_named
 from engine.score import metric_named
 from engine.storage import Mirror
 from engine.study import Study
+from engine.trial import Trial
 from engine.work import Work
 
 __all__ = ["Named", "Run", "SearchSettings", "search"]
@@ -159,7 +160,7 @@ def search(settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSe
                 start + settings.seconds * (1 - FINISH_SHARE) if settings.seconds else None,
                 watch.study,
             )
-            finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch)
+            finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch, start)
             members, interrupted = _guarded_run(study, finisher, backend, watch)
         finally:
             backend.close()
@@ -193,17 +194,13 @@ class _Watch:
     start: float
     mirror: Mirror | None
     phase: str = "search"
-    _seen: int = 0
     _last: Study | None = None
-    _mirrored: set[int] = field(default_factory=set)
 
-    def study(self, study: Study) -> None:
+    def study(self, study: Study, trial: Trial) -> None:
         """Show where the search stands."""
         self._last = study
         if self.mirror is not None:
-            for number in [n for n in study.trials if n not in self._mirrored]:
-                self._mirrored.add(number)
-                self.mirror.record(study.trials[number])
+            self.mirror.record(trial)
         self._show(0, 0)
 
     def finish(self, finished: int, total: int) -> None:
@@ -249,6 +246,7 @@ def _finisher(
     folder: RunFolder,
     teacher: Artifact | None,
     watch: _Watch,
+    start: float,
 ) -> Finisher:
     rows = len(loaded.dataset.rows)
     refit = settings.finish.refit if settings.finish.refit is not None else rows < REFIT_BELOW_ROWS
@@ -256,13 +254,12 @@ def _finisher(
     told = {
         "split": {
             "train_rows": len(split.train),
-            "validation_rows": len(split.valid),
+            "validation_rows": len(split.valid) if len(loaded.dataset.splits) == 1 else rows,
             "test_rows": len(loaded.test) if loaded.test is not None else 0,
             "folds": len(loaded.dataset.splits),
             "seed": settings.seed,
             "source": loaded.source,
         },
-        "validation_rows": len(split.valid) if len(loaded.dataset.splits) == 1 else rows,
     }
     return Finisher(
         family,
@@ -276,6 +273,7 @@ def _finisher(
         refit,
         teacher,
         told,
+        start + settings.seconds if settings.seconds else None,
         watch.finish,
     )
 

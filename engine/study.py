@@ -51,7 +51,7 @@ class Study:
         lag: How far knowledge lags behind proposals, at least 1.
         recorded: Trials of an earlier run, by number.
         deadline: Wall-clock time, in seconds since the epoch, after which nothing is submitted.
-        watch: Told after every change.
+        watch: Told of every ended trial.
     """
 
     problem: Problem
@@ -62,7 +62,7 @@ class Study:
     lag: int
     recorded: Mapping[int, Trial] = field(default_factory=dict)
     deadline: float | None = None
-    watch: Callable[[Study], None] = lambda _: None
+    watch: Callable[[Study, Trial], None] = lambda _study, _trial: None
     trials: dict[int, Trial] = field(default_factory=dict)
     stopped: str = ""
     _proposed: list[Candidate] = field(default_factory=list)
@@ -174,8 +174,8 @@ class Study:
             self._end(self._repeat(number, trial))
         while self._known in self.trials:
             self._known += 1
+        self.watch(self, trial)
         self._stop_if_nothing_works()
-        self.watch(self)
 
     def _with(self, points: Iterable[Point]) -> Front:
         cost = self.problem.cost

@@ -111,6 +111,8 @@ class Work:
                 values = score(artifact, valid, metric=self.metric, task=self.data.signature.task)
                 if self.cost == "latency_us":
                     values["latency_us"] = latency_us(artifact, valid)
+                if self.cost == "macs":
+                    values["macs"] = float(self.family.macs(candidate) or 0)
                 found.setdefault(candidate, []).append((values, artifact))
         if not found:
             raise FamilyError("The family built no file; build must yield at least one.")

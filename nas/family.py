@@ -44,6 +44,7 @@ class Cells:
         signature: Of the data.
         recipe: Of the training of one trial.
         effort: How many times longer a winner trains.
+        metric: Of the validation error that a finished winner tells.
 
     Raises:
         DataError: If the data are not images of two or more classes.
@@ -53,6 +54,7 @@ class Cells:
     signature: Signature
     recipe: Recipe
     effort: float = 3.0
+    metric: str = "accuracy"
 
     def __post_init__(self) -> None:
         check_signature(self.signature)
@@ -113,7 +115,14 @@ class Cells:
         """Train a winner long, with a teacher's probabilities where there is one."""
         genome = self.genome(candidate)
         artifact = finish(
-            genome, self.signature, data, self.recipe.scaled(self.effort), teacher=teacher, seed=seed, refit=refit
+            genome,
+            self.signature,
+            data,
+            self.recipe.scaled(self.effort),
+            teacher=teacher,
+            seed=seed,
+            refit=refit,
+            metric=self.metric,
         )
         if max_bytes is not None and artifact.size > max_bytes:
             raise AssertionError(f"a finished file has {artifact.size} bytes, its trial had {max_bytes}")

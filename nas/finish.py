@@ -28,6 +28,7 @@ def finish(
     teacher: Artifact | None,
     seed: int,
     refit: bool,
+    metric: str,
 ) -> Artifact:
     """Train on the training rows and measure on the validation rows; then, with `refit`, train on both and ship that.
 
@@ -40,7 +41,7 @@ def finish(
     train_rows, valid = data.train(0), data.valid(0)
     first = _trained(genome, signature, train_rows, recipe, teacher, seed)
     artifact = export(first, valid.inputs()["x"], seed=seed, is_winner=True)
-    error = error_of(artifact.outputs(valid.inputs()), valid, metric="accuracy", task=signature.task)
+    error = error_of(artifact.outputs(valid.inputs()), valid, metric=metric, task=signature.task)
     card = {"validation": {"error": error, "rows": len(valid)}, "refit": refit}
     if refit:
         second = _trained(genome, signature, concatenate([train_rows, valid]), recipe, teacher, seed)

@@ -41,7 +41,7 @@ def run(settings: Settings) -> Run:
         signature = loaded.dataset.signature
         check_signature(signature)
         recipe = recipe_for(signature, len(loaded.dataset.splits[0].train), vars(settings.train))
-        family = Cells(settings.space, signature, recipe, settings.finish.effort)
+        family = Cells(settings.space, signature, recipe, settings.finish.effort, settings.metric)
         return replace(settings, max_macs=settings.max_macs or macs_for(signature)), family
 
     return search(settings, complete, name=settings.space.name)

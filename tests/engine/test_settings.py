@@ -58,7 +58,7 @@ def test_what_is_meant_is_understood(key, value, became):
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"bugdet": 7}, r"Unknown key bugdet; did you mean budget\? Known keys: budget, data, extra, metric"),
+        ({"bugdet": 7}, r"Unknown key bugdet; did you mean budget\? Known keys: budget, data, metric"),
         (
             {"data": {"name": "x", "row": 7}},
             r"Unknown key data\.row; did you mean data\.rows\? Known keys: columns, name",

@@ -1,0 +1,80 @@
+"""Every option of every group composes, and the settings understand it; nothing is run."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from engine.backends.registry import BACKENDS
+from engine.loaders.settings import SOURCES, DataSettings, check
+from engine.samplers.registry import SAMPLERS, sampler_named
+from engine.settings import build
+from nas.cells import cells_space
+from nas.settings import Settings
+
+CONF = Path(__file__).parents[1] / "conf"
+OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
+NEEDED = {  # keys without which an option is an error
+    "npz": ["data.path=x.npz"],
+    "images": ["data.path=pictures"],
+    "csv": ["data.path=rows.csv", "data.target=y"],
+}
+
+
+def settings(*overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        plain = OmegaConf.to_container(compose("nas", list(overrides)), resolve=True, throw_on_missing=True)
+    return build(Settings, plain)
+
+
+def chosen(group, option):
+    plus = "+" if group == "space" else ""
+    return settings(f"{plus}{group}={option}", *NEEDED.get(option, []))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_makes_settings(group, option):
+    made = chosen(group, option)
+    assert getattr(made, group).name == option
+    check(made.data)
+
+
+def test_every_option_is_known():
+    known = {"backend": BACKENDS, "sampler": SAMPLERS, "data": SOURCES, "space": ("cells",)}
+    assert {group for group, _ in OPTIONS} == set(known)
+    for group, option in OPTIONS:
+        assert option in known[group]
+    assert {option for group, option in OPTIONS if group == "data"} == set(SOURCES)
+    assert {option for group, option in OPTIONS if group == "backend"} == set(BACKENDS)
+
+
+@pytest.mark.parametrize("option", [option for group, option in OPTIONS if group == "sampler"])
+def test_every_sampler_can_be_made(option):
+    assert sampler_named(option, seed=0)
+
+
+def test_the_primary_alone_is_the_default():
+    assert settings() == Settings()
+    assert settings("+space=cells") == Settings()
+
+
+@pytest.mark.parametrize("option", [option for group, option in OPTIONS if group == "data"])
+def test_an_option_of_data_changes_no_default(option):
+    given = {"name", *(key.split("=")[0].removeprefix("data.") for key in NEEDED.get(option, []))}
+    plain = asdict(DataSettings())
+    for key, value in asdict(chosen("data", option).data).items():
+        assert key in given or value == plain[key]
+
+
+def test_the_space_can_be_narrowed_from_the_command_line():
+    made = settings("+space=cells", "space.stages=1", "space.codings=[ternary]", "space.widths=[8,16]")
+    space = cells_space(made.space)
+    assert space.domains["stage0.coding"].options == ("ternary",)
+    assert "stage1.width" not in space.domains
+
+
+def test_every_file_says_how_it_is_chosen():
+    for group, option in OPTIONS:
+        assert f"{group}={option}" in (CONF / group / f"{option}.yaml").read_text().splitlines()[0]
