@@ -9,7 +9,7 @@ import numpy as np
 from compression.layers import lower
 from compression.memory import peak_memory
 from compression.network import Network
-from compression.verify import TRIAL_ROWS, check_parity, check_reference
+from compression.verify import TRIAL_ROWS, WINNER_ROWS, check_parity, check_reference
 from engine.artifact import Artifact
 
 __all__ = ["export"]
@@ -22,14 +22,14 @@ def export(network: Network, x: np.ndarray, *, seed: int, is_winner: bool = Fals
         network: Trained, quantized.
         x: Rows of the data, as the file takes them, for the parity gate.
         seed: Of the gate's random rows.
-        is_winner: Compare all rows, and a second engine too.
+        is_winner: Compare up to 2,000 rows, and a second engine too.
 
     Raises:
         ArtifactError: If the file is not the network.
     """
     plan, weights = network.plan, network.written()
     lowered = lower(plan, weights)
-    parity = check_parity(plan, weights, lowered, x, seed=seed, rows=len(x) if is_winner else TRIAL_ROWS)
+    parity = check_parity(plan, weights, lowered, x, seed=seed, rows=WINNER_ROWS if is_winner else TRIAL_ROWS)
     gate: dict[str, Any] = {"rows": parity.rows, "difference": parity.difference, "flips": parity.flips}
     if is_winner:
         gate["reference_difference"] = check_reference(lowered, x)
