@@ -21,6 +21,8 @@ __all__ = ["Artifact", "session"]
 
 BATCH_ROWS = 2048
 
+onnxruntime.disable_telemetry_events()  # what people search for and predict is nobody else's business
+
 
 def session(model: bytes, *, optimized: bool = True) -> onnxruntime.InferenceSession:
     """Open a model in ONNX Runtime on one thread, with or without graph optimisation.

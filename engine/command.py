@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from engine.errors import EngineError
+from engine.front import Front
 from engine.launch import Run
 from engine.tables import bytes_text, error_text, front_table, print_table
 
@@ -37,9 +38,9 @@ def ending(run: Run, module: str, arguments: Sequence[str]) -> int:
     counts = ", ".join(f"{count} {state.value}" for state, count in sorted(run.study.counts.items()))
     lines = [f"Trials: {counts or 'none'}.", *(note for note in run.notes if note.startswith("The search ended"))]
     if cards:
-        knee = run.study.front.knee()
+        knee = Front.of([member.point for member in run.members], cost=run.study.front.cost).knee()
         lines.append(
-            f"Knee of the search: {error_text(knee.values['error'], str(cards[0]['metric']))} error in "
+            f"Knee: {error_text(knee.values['error'], str(cards[0]['metric']))} error in "
             f"{bytes_text(knee.values['bytes'])}."
         )
         lines.append(f"Files: {run.folder / 'front'}   Report: {run.folder / 'report.html'}")

@@ -38,7 +38,8 @@ class FinishSettings:
     """How the front is finished.
 
     Args:
-        members: How many members of the front are trained long, spread over its sizes; 0 ships the trials' own files.
+        members: How many members of the front are trained long, spread over its sizes; of the others the trials' own
+            files are shipped.
         effort: How many times longer than in a trial.
         refit: Whether the shipped file is trained on validation rows too; by default when there are fewer than
             10,000 training rows.
@@ -108,9 +109,9 @@ class Finisher:
         finished: dict[str, Artifact] = {}
         if self.settings.members > 0 and len(front):
             teacher = self.teacher or files[front.points[0].sha256]
-            front = Front(tuple(_spread(front, self.settings.members)), front.cost)
+            winners = _spread(front, self.settings.members)
             seconds = {trial.candidate.key: trial.seconds for trial in trials if trial.is_paid}
-            finished = self._finished(front.points, teacher, seconds if is_training else None)
+            finished = self._finished(winners, teacher, seconds if is_training else None)
         members = [self._member(point, files[point.sha256], finished.get(point.candidate.key)) for point in front]
         kept = {id(point) for point in Front.of([member.point for member in members], cost=front.cost)}
         members = [member for member in members if id(member.point) in kept]

@@ -106,21 +106,24 @@ class RunFolder:
 
     def keep(self, artifact: Artifact) -> None:
         """Keep the file of a trial for as long as it may be on the front."""
-        path = self._file(artifact.sha256)
+        path, card = self._file(artifact.sha256), json.dumps(dict(artifact.card), sort_keys=True)
         if not path.exists():
+            self._guarded(lambda: self._replace(path.with_suffix(".json"), card.encode()))
             self._guarded(lambda: self._replace(path, artifact.model))
 
     def kept(self, sha256: str) -> Artifact | None:
         """Return a kept file, or None if it is gone or was changed."""
         path = self._file(sha256)
-        if not path.exists():
+        try:
+            card = json.loads(path.with_suffix(".json").read_text())
+            artifact = Artifact(path.read_bytes(), card)
+        except (OSError, ValueError):
             return None
-        artifact = Artifact(path.read_bytes())
-        return artifact if artifact.sha256 == sha256 else None
+        return artifact if artifact.sha256 == sha256 and isinstance(card, dict) else None
 
     def forget(self, keeping: set[str]) -> None:
         """Delete kept files that are no longer on the front."""
-        for path in (self.path / "files").glob("*.onnx"):
+        for path in (self.path / "files").glob("*.*"):
             if path.stem not in keeping:
                 path.unlink(missing_ok=True)
 

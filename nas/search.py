@@ -54,12 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     @hydra.main(version_base="1.3", config_path="../conf", config_name="nas")
     def composed(config: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
         from engine.command import ending, main_guard
         from engine.settings import build
         from nas.settings import Settings
 
         plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        codes.append(main_guard(lambda: ending(run(build(Settings, plain)), "nas.search", given)))
+        told = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
+        codes.append(main_guard(lambda: ending(run(build(Settings, plain)), "nas.search", told)))
 
     sys.argv = [sys.argv[0], *lenient(given, Path(__file__).parent.parent / "conf")]
     composed()

@@ -91,6 +91,10 @@ def test_documented_commands_run(page, workspace, monkeypatch, capfd):
             run(words, monkeypatch)
         except (AssertionError, SystemExit) as error:
             raise AssertionError(f"{shlex.join(words)}\n{error}\n{capfd.readouterr().err}") from error
+    keys = {key for card in workspace.glob("runs/*/front/*/card.json") for key in json.loads(card.read_text())}
+    told_keys = set(re.findall(r"`(\w+)`", (ROOT / "docs/files.md").read_text()))
+    assert keys, "no documented search wrote a file"
+    assert keys <= told_keys, f"docs/files.md does not tell {keys - told_keys}"
     for code in blocks(page, "python"):
         names = {}
         exec(compile(code, page.name, "exec"), names)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from toy import Toy, candidate, toy_data, toy_test
 from engine.artifact import Artifact
 from engine.backends.serial import Serial
 from engine.data import Dataset, Rows, Split
-from engine.errors import ArtifactError, FamilyError
+from engine.errors import ArtifactError
 from engine.finisher import Finisher, FinishSettings, _spread
 from engine.front import Front
 from engine.objective import Objective, Problem
@@ -19,13 +21,13 @@ from engine.record import RunFolder
 from engine.samplers.random import RandomSampler
 from engine.study import Study
 from engine.trial import Point
-from engine.work import Work
+from engine.work import Finish, Work
 
 SEED = 3
 CARD_KEYS = {
     "bytes", "candidate", "categorical_columns", "classes", "description", "finished", "key", "latency_us", "metric",
-    "numeric_columns", "parameters", "seeds", "selected_on", "sha256", "split", "steps", "task", "test", "trial",
-    "validation", "validation_rows", "versions",
+    "finish_seconds", "numeric_columns", "parameters", "seeds", "selected_on", "sha256", "split", "steps", "task",
+    "test", "trial", "validation", "versions",
 }  # fmt: skip
 
 
@@ -49,7 +51,7 @@ class Counting(Toy):
         if self.way == "worse":
             validation = {"error": 0.9, "rows": artifact.card["validation"]["rows"]}
             return replace(artifact, card={**artifact.card, "validation": validation})
-        if self.way == "better" and candidate["size"] > 40:
+        if self.way == "better" and candidate["size"] >= self.largest // 3:
             validation = {"error": 0.0, "rows": artifact.card["validation"]["rows"]}
             return replace(artifact, card={**artifact.card, "validation": validation})
         return artifact
@@ -82,23 +84,25 @@ class Search:
         backend.start(Work(self.family, self.stored.folder, "accuracy"))
         return backend
 
-    def finish(self, *, members=16, test=None, refit=False, is_training=True, front=None, watch=None, teacher=None):
-        told = {"split": {"seed": SEED}, "validation_rows": len(self.data.splits[0].valid)}
-        finisher = Finisher(
-            self.family,
-            self.backend(),
-            self.folder,
-            self.data.signature,
-            test,
-            "accuracy",
-            SEED,
-            FinishSettings(members=members),
-            refit,
-            teacher,
-            told,
-            watch or (lambda _finished, _of: None),
+    def finisher(self, *, members=16, test=None, refit=False, validation_rows=None, **given):
+        rows = validation_rows or len(self.data.splits[0].valid)
+        return Finisher(
+            family=self.family,
+            backend=self.backend(),
+            folder=self.folder,
+            signature=self.data.signature,
+            test=test,
+            metric="accuracy",
+            seed=SEED,
+            settings=FinishSettings(members=members),
+            refit=refit,
+            told={"split": {"seed": SEED, "validation_rows": rows}},
+            **given,
         )
-        return finisher.run(front or self.study.front, self.study.ended(), is_training=is_training)
+
+    def finish(self, *, is_training=True, front=None, **given):
+        front = self.study.front if front is None else front
+        return self.finisher(**given).run(front, self.study.ended(), is_training=is_training)
 
     def written(self):
         """Artifacts of `front/`, in order."""
@@ -221,15 +225,13 @@ def test_worse_files_are_not_shipped(tmp_path):
 
 def test_files_only_a_little_worse_are_shipped(tmp_path):
     search = Search(tmp_path / "run")
-    point = search.study.front.points[0]
+    point = search.study.front.points[-1]
     own = search.folder.kept(point.sha256)
     rows, error = 75, point.values["error"]
     spread = (error * (1 - error) / rows) ** 0.5
     for extra, is_finished in ((0.9 * spread, True), (1.1 * spread, False)):
         card = {"validation": {"error": error + extra, "rows": rows}}
-        finisher = Finisher(
-            search.family, Serial(), search.folder, search.data.signature, None, "accuracy", SEED, FinishSettings(), False
-        )  # fmt: skip
+        finisher = search.finisher()
         member = finisher._member(point, own, Artifact(own.model, card))
         assert member.artifact.card["finished"] is is_finished
 
@@ -238,9 +240,11 @@ def test_members_that_finished_files_dominate_leave_the_front(tmp_path):
     search = Search(tmp_path / "run", family=Counting("better"))
     members = search.finish()
     pairs = [(member.point.values["error"], member.point.values["bytes"]) for member in members]
-    assert [m.point.candidate["size"] for m in members][0] > 40
-    assert len(members) < len(search.study.front)
-    assert all(a[0] < b[0] and a[1] > b[1] for a, b in zip(pairs, pairs[1:], strict=False))
+    perfect = [point for point in search.study.front if point.candidate["size"] >= search.family.largest // 3]
+    assert len(perfect) > 1
+    assert pairs[0] == (0.0, min(point.values["bytes"] for point in perfect))
+    assert len(members) == len(search.study.front) - len(perfect) + 1
+    assert all(a[0] < b[0] and a[1] > b[1] for a, b in pairwise(pairs))
 
 
 def test_a_long_training_that_fails_leaves_the_trials_file(tmp_path):
@@ -264,6 +268,47 @@ def test_without_training_the_trials_own_files_are_shipped(tmp_path):
         assert not search.family.finished
         assert all(member.artifact.card["finished"] is False for member in members)
         assert [a.card["test"]["rows"] for a in search.written()] == [200] * len(members)
+
+
+def test_without_training_what_is_finished_already_is_shipped(tmp_path):
+    search = Search(tmp_path / "run")
+    whole = search.finish()
+    shutil.rmtree(next(iter(sorted((search.folder.path / "finished").iterdir()))))
+    count = len(search.family.finished)
+    members = search.finish(is_training=False)
+    assert len(search.family.finished) == count
+    assert len(members) == len(whole)
+    assert sorted(member.artifact.card["finished"] for member in members) == [False] + [True] * (len(whole) - 1)
+
+
+def test_when_the_time_is_up_nothing_is_trained(tmp_path):
+    search = Search(tmp_path / "run")
+    members = search.finish(deadline=0.0)
+    assert not search.family.finished
+    assert [m.point for m in members] == list(search.study.front)
+
+
+def test_quick_winners_come_first_when_the_time_is_short(tmp_path, monkeypatch):
+    search = Search(tmp_path / "run")
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    keys = [point.candidate.key for point in search.study.front]
+    trials = [
+        replace(trial, seconds=1.0 if trial.candidate.key in keys[:2] else 100.0) for trial in search.study.ended()
+    ]
+    search.finisher(deadline=1007.0).run(search.study.front, trials)
+    assert {found.key for found, _, _ in search.family.finished} == set(keys[:2])  # 2 trials x effort 3 = 6 seconds
+    search.family.finished.clear()
+    search.finisher(deadline=1007.0, refit=True).run(search.study.front, trials)
+    assert len(search.family.finished) == 1  # a refit takes as long again
+
+
+def test_those_that_are_not_trained_long_ship_as_they_are(tmp_path):
+    search = Search(tmp_path / "run")
+    members = search.finish(members=2)
+    chosen = {found for found, _, _ in search.family.finished}
+    assert chosen == {search.study.front.points[0].candidate, search.study.front.points[-1].candidate}
+    assert [m.point.candidate for m in members] == [point.candidate for point in search.study.front]
+    assert {m.point.candidate for m in members if m.artifact.card["finished"]} == chosen
 
 
 def test_the_winners_learn_from_the_best_within_their_own_size(tmp_path):
@@ -323,7 +368,10 @@ def test_a_kept_file_that_is_gone_is_built_again(tmp_path, way):
     else:
         place.write_bytes(b"other")
     search.family.built.clear()
-    members = search.finish(is_training=False)
+    without = search.finish(is_training=False)
+    assert [m.point for m in without] == [p for p in search.study.front if p is not point]
+    assert not search.family.built
+    members = search.finish(members=0)
     assert search.family.built == [point.candidate]
     assert point.sha256 in {member.artifact.sha256 for member in members}
     if way == "deleted":
@@ -334,7 +382,9 @@ def test_a_kept_file_that_is_built_differently_is_an_error(tmp_path):
     search = Search(tmp_path / "run")
     point = search.study.front.points[1]
     front = Front(tuple(replace(p, sha256="0" * 64) if p is point else p for p in search.study.front))
-    with pytest.raises(ArtifactError, match=r"The file 000000000000 of a trial is gone and building it again gave"):
+    with pytest.raises(
+        ArtifactError, match=r"are gone from .*files \(000000000000\), and building them again gave other files"
+    ):
         search.finish(front=front)
 
 
@@ -349,18 +399,14 @@ def test_files_that_are_not_on_the_front_are_deleted(tmp_path):
 def test_the_front_before_is_replaced_whole(tmp_path):
     search = Search(tmp_path / "run")
     search.finish()
-    search.finish(members=1)
+    search.finish(front=Front(search.study.front.points[:1]))
     assert [path.name for path in (search.folder.path / "front").iterdir()] == ["00"]
 
 
 def test_an_empty_front_writes_no_members(tmp_path):
     search = Search(tmp_path / "run")
-    assert search.finish(front=Front(()), test=toy_test()) != []  # an empty front is false: the study's is taken
-    finisher = Finisher(
-        search.family, search.backend(), search.folder, search.data.signature, None, "accuracy", SEED, FinishSettings(),
-        False,
-    )  # fmt: skip
-    assert finisher.run(Front(()), []) == []
+    search.finish()
+    assert search.finish(front=Front(()), test=toy_test()) == []
     assert not list((search.folder.path / "front").iterdir())
 
 
@@ -375,20 +421,20 @@ def test_data_in_folds_is_finished(tmp_path):
     assert all("error_se" in point.values for point in search.study.front)
     members = search.finish(test=toy_test())
     valid = search.data.valid(0)
+    assert any(member.artifact.card["finished"] for member in members)
     for member in members:
-        assert "error_se" not in member.point.values
-        assert member.artifact.card["validation"]["error"] == pytest.approx(wrong_share(member.artifact, valid))
+        if member.artifact.card["finished"]:
+            assert "error_se" not in member.point.values
+            assert member.point.values["error"] == pytest.approx(wrong_share(member.artifact, valid))
+        assert member.artifact.card["validation"]["error"] == member.point.values["error"]
 
 
 @pytest.mark.xfail(strict=True, reason="Finisher._with_card gives a finished file's error the rows of all folds")
 def test_the_interval_is_that_of_the_rows_on_which_the_error_was_measured(tmp_path):
     search = Search(tmp_path / "run", data=folds_of(toy_data(), 5))
-    finisher = Finisher(
-        search.family, search.backend(), search.folder, search.data.signature, None, "accuracy", SEED, FinishSettings(),
-        False, told={"validation_rows": len(search.data.rows)},  # as engine.launch tells it for folds
-    )  # fmt: skip
-    for member in finisher.run(search.study.front, search.study.ended()):
-        assert member.artifact.card["finished"]
+    finished = search.finish(validation_rows=len(search.data.rows))  # as engine.launch tells it for folds
+    assert finished
+    for member in (member for member in finished if member.artifact.card["finished"]):
         assert member.artifact.card["validation"]["rows"] == len(search.data.splits[0].valid)
 
 
@@ -416,10 +462,7 @@ def test_a_small_front_is_finished_whole_and_one_member_is_the_best():
 
 def test_a_finished_file_longer_than_its_trial_is_a_failure_of_the_family(tmp_path):
     search = Search(tmp_path / "run")
-    work = Work(search.family, search.stored.folder, "accuracy")
-    from engine.work import Finish
-
-    done = work(Finish(0, candidate(5), 0, 10, False, search.folder.kept(search.study.front.points[0].sha256)))
+    teacher = search.folder.kept(search.study.front.points[0].sha256)
+    done = Work(search.family, search.stored.folder, "accuracy")(Finish(0, candidate(5), 0, 10, False, teacher))
     assert done.error == f"finish must give at most 10 bytes, got {search.family.bytes(candidate(5))}."
     assert not done.artifacts
-    assert issubclass(FamilyError, ValueError)
