@@ -36,7 +36,7 @@ class Graph:
         >>> graph = Graph()
         >>> out = graph.node("Relu", "x", output="y")
         >>> len(graph.model({"x": ("float32", (None, 4))}, {"y": ("float32", (None, 4))}, {}))
-        53
+        63
     """
 
     def __init__(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from engine.errors import SettingsError, did_you_mean
 
 __all__ = ["lenient"]
 
@@ -11,22 +13,43 @@ __all__ = ["lenient"]
 def lenient(arguments: Sequence[str], configuration: Path) -> list[str]:
     """Let every plain `key=value` through Hydra, so that `engine.settings` can judge all of them at once.
 
-    Hydra stops at the first key that it does not know, and suggests nothing. Choices of a group (`data=npz`), keys that
-    carry a prefix, and Hydra's own stay as they are.
+    Hydra stops at the first key that it does not know, and suggests nothing. Choices of a group (`data=npz`) are
+    checked here, values that its grammar would trip over are quoted, and flags come first, as its parser wants them.
 
     Args:
         arguments: Of the command line.
         configuration: The folder of YAML files.
 
+    Raises:
+        SettingsError: For choices that a group does not have, all at once.
+
     Example:
-        >>> lenient(["budget=3", "+space=cells", "--help"], Path("conf"))
-        ['++budget=3', '+space=cells', '--help']
+        >>> lenient(["budget=3", "data.path=my x (1).npz", "--multirun"], Path("conf"))
+        ['--multirun', '++budget=3', "++data.path='my x (1).npz'"]
     """
-    groups = {path.name for path in configuration.iterdir() if path.is_dir()}
+    groups = {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in configuration.iterdir()}
+    choices = {name: options for name, options in groups.items() if options}
+    problems = [problem for argument in arguments for problem in _unknown_choices(argument, choices)]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    return [*flags, *(_passed(argument, choices) for argument in arguments if not argument.startswith("-"))]
 
-    def passed(argument: str) -> str:
-        key = argument.split("=", 1)[0]
-        is_plain = "=" in argument and not argument.startswith(("-", "+", "~")) and not key.startswith("hydra")
-        return f"++{argument}" if is_plain and key not in groups else argument
 
-    return [passed(argument) for argument in arguments]
+def _unknown_choices(argument: str, choices: Mapping[str, Sequence[str]]) -> list[str]:
+    key, _, value = argument.lstrip("+").partition("=")
+    known = choices.get(key, [])
+    return [
+        f"No {key} '{name}'{did_you_mean(name, known) or '.'} Choices of {key}: {', '.join(known)}."
+        for name in (value.split(",") if known else [])
+        if name not in known
+    ]
+
+
+def _passed(argument: str, choices: Mapping[str, Sequence[str]]) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals or key.startswith(("+", "~", "hydra")) or key in choices:
+        return argument
+    if not value.startswith(("[", "{", "'", '"')) and set(value) & set(" ()=%~:"):
+        value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return f"++{key}={value}"

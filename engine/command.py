@@ -6,14 +6,13 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 
-from engine.errors import EngineError
+from engine.errors import EngineError, report_error
 from engine.front import Front
 from engine.launch import Run
 from engine.tables import bytes_text, error_text, front_table, print_table
 
 __all__ = ["ending", "main_guard"]
 
-EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
@@ -22,9 +21,7 @@ def main_guard(work: Callable[[], int]) -> int:
     try:
         return work()
     except EngineError as error:
-        lines = str(error).splitlines()
-        sys.stderr.write("".join(f"error: {line}\n" if not line.startswith(" ") else f"{line}\n" for line in lines))
-        return EXIT_ERROR
+        return report_error(error)
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted before there was anything to write.\n")
         return EXIT_INTERRUPTED
@@ -38,11 +35,10 @@ def ending(run: Run, module: str, arguments: Sequence[str]) -> int:
     counts = ", ".join(f"{count} {state.value}" for state, count in sorted(run.study.counts.items()))
     lines = [f"Trials: {counts or 'none'}.", *(note for note in run.notes if note.startswith("The search ended"))]
     if cards:
-        knee = Front.of([member.point for member in run.members], cost=run.study.front.cost).knee()
-        lines.append(
-            f"Knee: {error_text(knee.values['error'], str(cards[0]['metric']))} error in "
-            f"{bytes_text(knee.values['bytes'])}."
-        )
+        points = [member.point for member in run.members]
+        knee = Front.of(points, cost=run.study.front.cost).knee()
+        error = error_text(knee.values["error"], str(cards[0]["metric"]))
+        lines.append(f"Knee: member {points.index(knee):02d}, {error} error in {bytes_text(knee.values['bytes'])}.")
         lines.append(f"Files: {run.folder / 'front'}   Report: {run.folder / 'report.html'}")
     rest = [argument for argument in arguments if not argument.startswith(("run=", "budget="))]
     budget = run.study.problem.budget if run.is_interrupted else 2 * run.study.problem.budget

@@ -15,6 +15,7 @@ EngineError
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 __all__ = [
@@ -29,7 +30,10 @@ __all__ = [
     "SpaceError",
     "StudyError",
     "did_you_mean",
+    "report_error",
 ]
+
+EXIT_ERROR = 2
 
 
 class EngineError(Exception):
@@ -81,3 +85,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def report_error(error: EngineError) -> int:
+    """Write each problem to standard error, a line each, indented lines as they are; return the exit code."""
+    lines = str(error).splitlines()
+    sys.stderr.write("".join(f"{line}\n" if line.startswith(" ") else f"error: {line}\n" for line in lines))
+    return EXIT_ERROR

@@ -16,7 +16,7 @@ from typing import Any, final
 from engine.artifact import Artifact
 from engine.backends import Backend
 from engine.data import Rows, Signature
-from engine.errors import ArtifactError
+from engine.errors import ArtifactError, SettingsError
 from engine.family import Family
 from engine.front import Front
 from engine.intervals import wilson
@@ -29,6 +29,7 @@ from engine.work import Build, Done, Finish
 
 __all__ = ["FinishSettings", "Finisher", "Member"]
 
+MAX_EFFORT = 1000
 PACKAGES = ("lilliput", "torch", "onnx", "onnxruntime", "numpy")
 
 
@@ -48,6 +49,13 @@ class FinishSettings:
     members: int = 16
     effort: float = 3.0
     refit: bool | None = None
+
+    def __post_init__(self) -> None:
+        problems = [f"finish.members must be at least 0, got {self.members}."] if self.members < 0 else []
+        if not 0 < self.effort <= MAX_EFFORT:
+            problems.append(f"finish.effort must be in (0, {MAX_EFFORT}], got {self.effort}.")
+        if problems:
+            raise SettingsError("\n".join(problems))
 
 
 @final
@@ -245,6 +253,7 @@ class Finisher:
             "numeric_columns": list(self.signature.numeric_columns),
             "categorical_columns": list(self.signature.categorical_columns),
             "bytes": artifact.size,
+            "macs": self.family.macs(point.candidate),
             "sha256": artifact.sha256,
             "selected_on": "validation",
             "validation": self._measured(point.values["error"], rows),

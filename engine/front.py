@@ -49,7 +49,7 @@ class Front:
     Example:
         >>> from engine.space import Candidate
         >>> points = [Point(Candidate.of({"w": w}), {"error": 1 / w, "bytes": w}) for w in (1, 2, 4)]
-        >>> Front.of(points).best_under(bytes=3)["bytes"]
+        >>> Front.of(points).best_under(bytes=3).values["bytes"]
         2
     """
 
@@ -86,12 +86,17 @@ class Front:
         return hypervolume(pairs, (error, math.log10(cost)))
 
     def knee(self) -> Point:
-        """Return the member farthest from the line between the two ends, in (error, log cost).
+        """Return the member that lies farthest toward the corner of least error and least cost.
+
+        Both axes count by ratio between the ends of the front: halving the error is worth as much at 10 % as at 1 %. An
+        error of zero counts as half of the smallest other one.
 
         Raises:
             StudyError: If the front is empty.
         """
-        pairs = np.array([(e, math.log(max(c, 1e-9))) for e, c in self._filled().pairs()])
+        errors = [error for error, _ in self._filled().pairs()]
+        floor = min((error for error in errors if error > 0), default=1.0) / 2
+        pairs = np.log([(max(error, floor), max(cost, 1e-9)) for error, cost in self.pairs()])
         span = np.ptp(pairs, axis=0)
         scaled = (pairs - pairs.min(axis=0)) / np.where(span > 0, span, 1.0)
         return self.points[int(np.argmin(scaled.sum(axis=1)))]

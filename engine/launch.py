@@ -195,6 +195,7 @@ class _Watch:
     mirror: Mirror | None
     phase: str = "search"
     _last: Study | None = None
+    _finish_start: float = 0.0
 
     def study(self, study: Study, trial: Trial) -> None:
         """Show where the search stands."""
@@ -205,6 +206,7 @@ class _Watch:
 
     def finish(self, finished: int, total: int) -> None:
         """Show where the finisher stands."""
+        self._finish_start = self._finish_start or time.time()
         self._show(finished, total)
 
     def _show(self, finished: int, total: int) -> None:
@@ -214,7 +216,9 @@ class _Watch:
         counts = {str(state.value): count for state, count in study.counts.items()}
         paid = counts.get("complete", 0) + counts.get("failed", 0)
         elapsed = time.time() - self.start
-        left = elapsed / paid * (self.settings.budget - paid) if paid and self.phase == "search" else None
+        left = elapsed / paid * (self.settings.budget - paid) if paid else None
+        if self.phase == "finish":
+            left = (time.time() - self._finish_start) / finished * (total - finished) if finished else None
         if left is not None and self.settings.seconds is not None:
             left = min(left, self.settings.seconds - elapsed)
         self.progress.update(

@@ -55,9 +55,13 @@ class Problem:
     limits: tuple[tuple[Objective, Callable[[Candidate], float | None]], ...] = ()
 
     def allows(self, candidate: Candidate) -> bool:
-        """Say whether a candidate may be trained: what is known of it without training keeps every limit."""
+        """Say whether a candidate may be trained."""
+        return not self.refusal(candidate)
+
+    def refusal(self, candidate: Candidate) -> str:
+        """Return which limit a candidate breaks, by what is known without training; nothing if it keeps them all."""
         for objective, exact in ((self.cost, self.exact_cost), *self.limits):
             value = None if objective.limit is None else exact(candidate)
             if value is not None and not objective.allows(value):
-                return False
-        return True
+                return f"{objective.name} {value:.0f}, at most {objective.limit:.0f} allowed"
+        return ""

@@ -63,9 +63,8 @@ class RunFolder:
         differing = _differences(earlier, settings)
         if differing:
             raise RecordError(
-                f"run={self.path} holds another search. These differ:\n  "
-                + "\n  ".join(differing)
-                + "\nUse the settings of that run to go on with it, or another folder for a new one."
+                f"run={self.path} holds another search. Use its settings to go on with it, or another folder for a new "
+                "one. These differ:\n  " + "\n  ".join(differing)
             )
         merged = {**settings, "lag": earlier["lag"]}
         self._write(known, yaml.safe_dump(merged, sort_keys=False))

@@ -131,7 +131,7 @@ class Study:
             self._await_twin(number, twin)
         elif not self.problem.allows(candidate):
             self._repeats += 1
-            self._end(Trial(number, candidate, State.OVERSIZED))
+            self._end(Trial(number, candidate, State.OVERSIZED, error=self.problem.refusal(candidate)))
         elif earlier is not None:
             self._repeats, self._paid = 0, self._paid + 1
             self._end(earlier)
@@ -168,7 +168,8 @@ class Study:
             self.folder.append(trial)
         self.trials[trial.number] = trial
         self.counts[trial.state] += 1
-        self.last_error = trial.error or self.last_error
+        if trial.state is State.FAILED:
+            self.last_error = trial.error
         self.front = self._with(trial.points)
         for number in self._waiting.pop(trial.number, []):
             self._end(self._repeat(number, trial))

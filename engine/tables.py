@@ -90,7 +90,7 @@ def front_table(cards: Sequence[Card]) -> Table:
     metric = str(cards[0].get("metric", "accuracy")) if cards else "accuracy"
     unit = " %" if is_share(metric) else ""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    for name in ("#", f"valid{unit}", f"test{unit}", "95 % interval", "bytes", "params"):
+    for name in ("#", f"valid err{unit}", f"test err{unit}", "95 % of test", "bytes", "params"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("coding")  # only a column that may wrap gives room away; its cells then do not wrap
     table.add_column("us/row", justify="right", no_wrap=True)

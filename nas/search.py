@@ -15,6 +15,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from engine.arguments import lenient
+from engine.errors import EngineError, report_error
 
 if TYPE_CHECKING:
     from engine.launch import Run
@@ -64,7 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
         codes.append(main_guard(lambda: ending(run(build(Settings, plain)), "nas.search", told)))
 
-    sys.argv = [sys.argv[0], *lenient(given, Path(__file__).parent.parent / "conf")]
+    try:
+        sys.argv = [sys.argv[0], *lenient(given, Path(__file__).parent.parent / "conf")]
+    except EngineError as error:
+        return report_error(error)
     composed()
     return max(codes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engine.errors import SettingsError
 from engine.launch import SearchSettings
 from nas.cells import CellsSettings
 
@@ -35,6 +36,25 @@ class TrainSettings:
     shift: int | None = None
     flip: bool = False
     teacher_share: float = 0.7
+
+    def __post_init__(self) -> None:
+        limits = {
+            "steps": (1, 10**9),
+            "epochs": (0.0, 10**6),
+            "batch_rows": (2, 10**6),
+            "learning_rate": (1e-9, 100.0),
+            "weight_decay": (0.0, 10.0),
+            "smoothing": (0.0, 0.99),
+            "shift": (0, 1024),
+            "teacher_share": (0.0, 1.0),
+        }
+        problems = [
+            f"train.{name} must be in [{low}, {high}], got {value}."
+            for name, (low, high) in limits.items()
+            if (value := getattr(self, name)) is not None and not low <= value <= high
+        ]
+        if problems:
+            raise SettingsError("\n".join(problems))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
@@ -83,6 +84,8 @@ class Processes:
         self._work = work
         self._failed_starts = 0
         _message(work)  # a clear error now instead of a half-started process
+        if hasattr(signal, "pthread_sigmask"):
+            resource_tracker.ensure_running()  # which lets Ctrl-C through when it starts with the first worker
         for _ in range(self._workers):
             self._slots.append(self._started())
 

@@ -19,7 +19,7 @@ def folder(tmp_path):
 def test_a_run_is_shown_with_its_knee(folder, capsys):
     assert main([f"run={folder}"]) == 0
     out = capsys.readouterr().out
-    for part in ("valid %", "most accurate: member 00", "knee:", "smallest:"):
+    for part in ("valid err %", "most accurate: member 00", "knee:", "smallest:"):
         assert part in out
 
 

@@ -101,7 +101,7 @@ def test_a_pipe_that_cannot_write_the_lines_still_gets_the_numbers(folder):
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     print_table(front_table(read_cards(folder)), stream)
-    assert b"valid %" in raw.getvalue()
+    assert b"valid err %" in raw.getvalue()
 
 
 def test_a_table_without_test_rows_has_dashes(tmp_path):
