@@ -80,11 +80,18 @@ class Artifact:
         """Names of the classes in the order of the outputs; "0", "1", ... where the file names none."""
         if self.task == "regression":
             return ()
-        named = self.metadata.get("classes")
-        if named is not None:
-            return tuple(json.loads(named))
-        width = self._session.get_outputs()[0].shape[-1]
-        return tuple(str(number) for number in range(int(width)))
+        named, width = self.metadata.get("classes"), self._session.get_outputs()[0].shape[-1]
+        if named is None and isinstance(width, int):
+            return tuple(str(number) for number in range(width))
+        try:
+            names = json.loads(named or "null")
+        except (ValueError, RecursionError):
+            names = None
+        if not isinstance(names, list) or (isinstance(width, int) and len(names) != width):
+            raise ArtifactError(
+                f"The metadata key classes must be a JSON list of {width} names, one an output, got {named!r:.80}."
+            )
+        return tuple(map(str, names))
 
     @property
     def input_shapes(self) -> dict[str, tuple[int | None, ...]]:
@@ -112,14 +119,19 @@ class Artifact:
         Raises:
             ArtifactError: If an input is missing or has another shape or type.
         """
+        if not self.input_shapes:
+            raise ArtifactError("The model takes no inputs: it cannot depend on rows.")
         prepared = {}
         for name, shape in self.input_shapes.items():
             if name not in inputs:
                 raise ArtifactError(f"The model takes {', '.join(self.input_shapes)}; input {name} is missing.")
             prepared[name] = _fitted(name, np.asarray(inputs[name]), shape, self.input_types[name])
-        count = len(next(iter(prepared.values())))
+        counts = {name: len(array) for name, array in prepared.items()}
+        if len(set(counts.values())) > 1:
+            raise ArtifactError(f"All inputs must have the same number of rows, got {counts}.")
+        count = next(iter(counts.values()))
         batches = [
-            self._session.run(None, {name: array[start : start + BATCH_ROWS] for name, array in prepared.items()})[0]
+            self._run({name: array[start : start + BATCH_ROWS] for name, array in prepared.items()})
             for start in range(0, max(count, 1), BATCH_ROWS)
         ]
         return np.concatenate(batches)
@@ -156,9 +168,17 @@ class Artifact:
         card = path.with_name("card.json")
         try:
             known = json.loads(card.read_text()) if card.exists() else {}
-        except ValueError as error:
+        except OSError as error:
+            raise ArtifactError(f"{card} cannot be read: {error.strerror}. The model works without it.") from error
+        except (ValueError, RecursionError) as error:
             raise ArtifactError(f"{card} is not JSON: {error}. Delete it, the model works without.") from error
         return Artifact(model, known if isinstance(known, dict) else {})
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        try:
+            return np.asarray(self._session.run(None, dict(inputs))[0])
+        except Exception as error:  # its exception types share no public root
+            raise ArtifactError(f"ONNX Runtime cannot run the model on these rows: {error}") from error
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
@@ -179,7 +199,7 @@ def _fitted(name: str, array: np.ndarray, shape: tuple[int | None, ...], dtype: 
         wanted = " x ".join("N" if size is None else str(size) for size in shape)
         raise ArtifactError(f"Input {name} must have shape {wanted}, got {' x '.join(map(str, array.shape))}.")
     if dtype == "uint8" and array.dtype != np.uint8:
-        whole = array.astype(np.float64) if array.dtype != object else None
+        whole = array.astype(np.float64) if array.dtype.kind in "biuf" else None
         if whole is None or not np.array_equal(whole, np.clip(np.rint(whole), 0, 255)):
             raise ArtifactError(f"Input {name} must hold whole numbers in [0, 255] (uint8), got {array.dtype}.")
     if dtype == "str":

@@ -103,6 +103,7 @@ class Finisher:
     told: Mapping[str, Any] = field(default_factory=dict)
     deadline: float | None = None
     watch: Callable[[int, int], None] = lambda _finished, _of: None
+    _failures: dict[str, str] = field(default_factory=dict)
 
     def run(self, front: Front, trials: Sequence[Trial], *, is_training: bool = True) -> list[Member]:
         """Finish the front, write `front/` and `front.csv`, and return the members, most accurate first.
@@ -161,7 +162,8 @@ class Finisher:
             teacher: To learn from.
             seconds: Of their trials, by key, which tell what still fits in the time; None to train nothing.
         """
-        found, tasks = {}, []
+        found: dict[str, Artifact] = {}
+        tasks: list[Finish] = []
         for number, point in enumerate(winners):
             place = self._place(point, teacher)
             if (place / "model.onnx").exists() and (place / "card.json").exists():
@@ -179,6 +181,8 @@ class Finisher:
                 timed = replace(artifact, card={**artifact.card, "finish_seconds": round(done.seconds, 2)})
                 timed.save(self._place(winners[task.number], teacher))
                 found[task.candidate.key] = timed
+            if done.error:
+                self._failures[task.candidate.key] = done.error
             self.watch(len(found), total)
 
         self._collect(tasks, keep)
@@ -223,10 +227,12 @@ class Finisher:
     def _member(self, point: Point, own: Artifact, finished: Artifact | None) -> Member:
         """Ship the finished file, unless it is worse on validation rows by more than a standard error."""
         if finished is None:
-            return Member(point, replace(own, card={**own.card, "finished": False}))
+            failure = self._failures.get(point.candidate.key)
+            why = {"why_not_finished": f"its long training failed: {failure}"} if failure else {}
+            return Member(point, replace(own, card={**own.card, "finished": False, **why}))
         validation = finished.card["validation"]
         error, rows = float(validation["error"]), int(validation["rows"])
-        own_error = point.values["error"]
+        own_error = point.values.get("first_fold_error", point.values["error"])
         spread = (max(own_error * (1 - own_error), 0.0) / max(rows, 1)) ** 0.5
         if error > own_error + spread:
             note = (
@@ -242,7 +248,7 @@ class Finisher:
         """Measure test error and latency, and complete the card."""
         point, artifact = member.point, member.artifact
         number = next((t.number for t in trials if any(p.candidate == point.candidate for p in t.points)), None)
-        rows = int(self.told["split"]["validation_rows"])
+        rows = int(artifact.card.get("validation", {}).get("rows") or self.told["split"]["validation_rows"])
         card = {
             **self.told,
             **artifact.card,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
+import onnx.shape_inference
 from google.protobuf.message import DecodeError
 
 from engine.errors import ArtifactError
@@ -24,7 +25,8 @@ DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 REFUSED = {"ConstantOfShape", "Range", "Expand", "Tile", "Loop", "Scan", "If", "Upsample", "Resize", "RandomNormal",
            "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli", "EyeLike", "OneHot",
            "SequenceMap", "StringSplit", "RegexFullMatch", "ImageDecoder", "NonMaxSuppression", "MaxUnpool",
-           "CenterCropPad", "Pad"}  # fmt: skip
+           "CenterCropPad", "Pad", "HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix",
+           "AffineGrid"}  # fmt: skip
 
 
 def read_file(path: Path) -> bytes:
@@ -34,6 +36,8 @@ def read_file(path: Path) -> bytes:
         ArtifactError: If it cannot be read, is empty, or is larger than the cap.
     """
     try:
+        if not path.is_file() and path.exists():
+            raise ArtifactError(f"{path} cannot be read: it is not a file.")
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise ArtifactError(f"{path} has {size} bytes; at most {MAX_FILE_BYTES} are read.")
@@ -64,7 +68,7 @@ def checked_model(content: bytes, *, name: str = "The model") -> onnx.ModelProto
         raise ArtifactError(f"{name} is not an ONNX file: it does not parse.") from error
     if not model.graph.node or not model.graph.output:
         raise ArtifactError(f"{name} is not an ONNX file with a graph: it has no nodes or no outputs.")
-    problems = sorted(set(_problems(model)))
+    problems = sorted(set(_problems(model))) or sorted(set(_large_values(model)))
     if problems:
         shown = "; ".join(problems[:10]) + (f"; and {len(problems) - 10} more" if len(problems) > 10 else "")
         raise ArtifactError(f"{name} is refused: {shown}.")
@@ -72,6 +76,8 @@ def checked_model(content: bytes, *, name: str = "The model") -> onnx.ModelProto
 
 
 def _problems(model: onnx.ModelProto) -> Iterable[str]:
+    if model.training_info:
+        yield "it holds graphs for training"
     local = {(function.domain, function.name) for function in model.functions}
     for function in model.functions:
         if function.domain in DOMAINS:
@@ -91,6 +97,18 @@ def _problems(model: onnx.ModelProto) -> Iterable[str]:
             yield f"operator {node.op_type} can take any amount of memory or time"
 
 
+def _large_values(model: onnx.ModelProto) -> Iterable[str]:
+    """Name values between nodes that would be too large, as far as their shapes follow from the graph."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except Exception:  # a graph that contradicts itself; ONNX Runtime will say how
+        return
+    for value in inferred.graph.value_info:
+        shape = [dimension.dim_value or 1 for dimension in value.type.tensor_type.shape.dim]
+        if math.prod(shape) > MAX_ELEMENTS:
+            yield f"value {value.name} would have {math.prod(shape)} elements, shape {shape}"
+
+
 def _walk(graph: onnx.GraphProto | onnx.FunctionProto, nodes: list[onnx.NodeProto], depth: int) -> Iterable[str]:
     if depth > MAX_DEPTH:
         yield f"sub-graphs deeper than {MAX_DEPTH}"
@@ -100,16 +118,23 @@ def _walk(graph: onnx.GraphProto | onnx.FunctionProto, nodes: list[onnx.NodeProt
             yield from _tensor_problems(tensor)
         for sparse in graph.sparse_initializer:
             yield from _sparse_problems(sparse)
+    else:
+        yield from _attribute_problems(graph.attribute_proto, nodes, depth)
     for node in graph.node:
         nodes.append(node)
-        for attribute in node.attribute:
-            for tensor in [attribute.t, *attribute.tensors]:
-                yield from _tensor_problems(tensor)
-            for sparse in [attribute.sparse_tensor, *attribute.sparse_tensors]:
-                yield from _sparse_problems(sparse)
-            for inner in [attribute.g, *attribute.graphs]:
-                if inner.node:
-                    yield from _walk(inner, nodes, depth + 1)
+        yield from _attribute_problems(node.attribute, nodes, depth)
+
+
+def _attribute_problems(
+    attributes: Iterable[onnx.AttributeProto], nodes: list[onnx.NodeProto], depth: int
+) -> Iterable[str]:
+    for attribute in attributes:
+        for tensor in [attribute.t, *attribute.tensors]:
+            yield from _tensor_problems(tensor)
+        for sparse in [attribute.sparse_tensor, *attribute.sparse_tensors]:
+            yield from _sparse_problems(sparse)
+        for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+            yield from _walk(inner, nodes, depth + 1)
 
 
 def _tensor_problems(tensor: onnx.TensorProto) -> Iterable[str]:

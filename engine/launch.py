@@ -131,17 +131,19 @@ def search(settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSe
     """
     start = time.time()
     loaded = load(settings.data, seed=settings.seed)
+    settings, family = complete(loaded)
     metric_named(settings.metric, loaded.dataset.signature.task)
     teacher = Artifact.load(settings.teacher) if settings.teacher else None
-    settings, family = complete(loaded)
     problem = _problem(settings, family)
     check_limits(problem, seed=settings.seed)
     folder = RunFolder(Path(settings.run or _fresh_name(name)))
+    sampler = sampler_named(settings.sampler.name, seed=settings.seed)
+    backend = backend_named(settings.backend.name, workers=settings.workers)
     lag = settings.lag or 2 * settings.workers
     plain = {**dataclasses.asdict(settings), "run": str(folder.path), "lag": lag, "digest": loaded.dataset.digest}
-    merged, recorded = folder.open(_plain(plain))
-    backend = backend_named(settings.backend.name, workers=settings.workers)
+    folder.verify(_plain(plain))
     mirror = Mirror(settings.storage, folder.path.name, problem) if settings.storage else None
+    merged, recorded = folder.open(_plain(plain))
     with Progress(quiet=settings.quiet) as progress:
         for note in (f"Data: {loaded.source}. " + _shape_text(loaded), *loaded.notes, f"Run: {folder.path}"):
             progress.note(note)
@@ -151,7 +153,7 @@ def search(settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSe
             watch = _Watch(progress, settings, start, mirror)
             study = Study(
                 problem,
-                sampler_named(settings.sampler.name, seed=settings.seed),
+                sampler,
                 backend,
                 folder,
                 settings.seed,

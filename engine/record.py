@@ -50,15 +50,27 @@ class RunFolder:
         Raises:
             RecordError: If the folder holds another search, other data, or something else altogether.
         """
+        earlier = self.verify(settings)
         known = self.path / "settings.yaml"
-        if not known.exists():
-            if self.path.exists() and any(self.path.iterdir()):
-                raise RecordError(
-                    f"run={self.path} is not a run folder: it has files but no settings.yaml. Name a new folder."
-                )
+        if earlier is None:
             self._guarded(lambda: self.path.mkdir(parents=True, exist_ok=True))
             self._write(known, yaml.safe_dump(dict(settings), sort_keys=False))
             return dict(settings), {}
+        merged = {**settings, "lag": earlier["lag"]}
+        self._write(known, yaml.safe_dump(merged, sort_keys=False))
+        return merged, self.load()
+
+    def verify(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the settings of an earlier run here, or None for a new one; nothing is written.
+
+        Raises:
+            RecordError: As `open` does.
+        """
+        known = self.path / "settings.yaml"
+        if not known.exists():
+            if self.path.is_file() or (self.path.exists() and any(self.path.iterdir())):
+                raise RecordError(f"run={self.path} is not a run folder: it has no settings.yaml. Name a new folder.")
+            return None
         earlier = self._settings(known)
         differing = _differences(earlier, settings)
         if differing:
@@ -66,9 +78,7 @@ class RunFolder:
                 f"run={self.path} holds another search. Use its settings to go on with it, or another folder for a new "
                 "one. These differ:\n  " + "\n  ".join(differing)
             )
-        merged = {**settings, "lag": earlier["lag"]}
-        self._write(known, yaml.safe_dump(merged, sort_keys=False))
-        return merged, self.load()
+        return earlier
 
     def load(self) -> dict[int, Trial]:
         """Read the record; a line torn by a crash is cut off.
@@ -81,13 +91,12 @@ class RunFolder:
         content = self.trials_path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
-            with self.trials_path.open("r+b") as record:
-                record.truncate(len(whole))
+            self._guarded(lambda: os.truncate(self.trials_path, len(whole)))
         trials = {}
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 trial = Trial.from_json(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise RecordError(
                     f"{self.trials_path}, line {number} is damaged ({error}). Delete the line: its trial runs again."
                 ) from error
@@ -106,7 +115,7 @@ class RunFolder:
     def keep(self, artifact: Artifact) -> None:
         """Keep the file of a trial for as long as it may be on the front."""
         path, card = self._file(artifact.sha256), json.dumps(dict(artifact.card), sort_keys=True)
-        if not path.exists():
+        if self.kept(artifact.sha256) is None:
             self._guarded(lambda: self._replace(path.with_suffix(".json"), card.encode()))
             self._guarded(lambda: self._replace(path, artifact.model))
 
@@ -116,7 +125,7 @@ class RunFolder:
         try:
             card = json.loads(path.with_suffix(".json").read_text())
             artifact = Artifact(path.read_bytes(), card)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return artifact if artifact.sha256 == sha256 and isinstance(card, dict) else None
 
@@ -133,7 +142,7 @@ class RunFolder:
     def _settings(self, path: Path) -> dict[str, Any]:
         try:
             settings = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise RecordError(f"{path} is damaged: {error}") from error
         if not isinstance(settings, dict) or "lag" not in settings:
             raise RecordError(f"{path} is not the settings file of a run.")

@@ -32,13 +32,12 @@ def _log_loss(outputs: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
 
 
 def _auc(outputs: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
+    """One class against the rest, averaged over the classes that have rows; for two classes that is the plain AUC."""
     from sklearn.metrics import roc_auc_score
 
-    if outputs.shape[1] == 2:
-        return 1.0 - float(roc_auc_score(y, outputs[:, 1], sample_weight=weight))
-    labels = np.arange(outputs.shape[1])
-    total = outputs / outputs.sum(axis=1, keepdims=True)
-    return 1.0 - float(roc_auc_score(y, total, multi_class="ovr", labels=labels))
+    present = [k for k in np.unique(y) if (y != k).any()]
+    areas = [roc_auc_score(y == k, outputs[:, k], sample_weight=weight) for k in present]
+    return 1.0 - float(np.mean(areas)) if areas else 0.5
 
 
 def _rmse(outputs: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:

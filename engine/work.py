@@ -144,4 +144,5 @@ def _averaged(candidate: Candidate, scores: list[tuple[dict[str, float], Artifac
     values["error"] = float(np.mean(errors))
     if len(errors) > 1:
         values["error_se"] = float(np.std(errors, ddof=1) / math.sqrt(len(errors)))
+        values["first_fold_error"] = errors[0]  # a winner is finished on the first fold and compared there
     return Point(candidate, values, scores[0][1].sha256)

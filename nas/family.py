@@ -77,8 +77,8 @@ class Cells:
         return _length(self.genome(candidate).canonical(self.settings.codings), self.signature)
 
     def macs(self, candidate: Candidate) -> int:
-        """Return the multiply-accumulates of one row, before channels are removed: what training costs."""
-        return macs(plan_of(self.genome(candidate), self.signature))
+        """Return the multiply-accumulates of one row through the file."""
+        return macs(_small_plan(self.genome(candidate), self.signature))
 
     def prepare(self, data: Dataset, *, seed: int) -> Dataset:  # noqa: ARG002
         """Trials of this family share nothing but the data."""

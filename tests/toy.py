@@ -52,7 +52,7 @@ class Toy:
         return candidate.replace(twin="a") if candidate["size"] % 2 == 0 else candidate
 
     def bytes(self, candidate):
-        return len(self._file(candidate, np.zeros((4, 2), np.float32)))
+        return len(self._file(self.canonical(candidate), np.zeros((4, 2), np.float32)))
 
     def macs(self, candidate):
         return 8

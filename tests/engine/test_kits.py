@@ -10,14 +10,12 @@ from compression.graph import Graph
 from compression.train import Recipe
 from engine.artifact import Artifact
 from engine.checks import artifact_checks, family_checks
-from engine.errors import FamilyError
 from engine.load import DataSettings, load
 from nas.cells import CellsSettings
 from nas.family import Cells
 
 FAMILY_CHECKS = dict(family_checks())
 ARTIFACT_CHECKS = dict(artifact_checks())
-TOY_TWINS = pytest.mark.xfail(strict=True, raises=FamilyError, reason="Toy.bytes does not look at the canonical form")
 
 
 @cache
@@ -38,10 +36,7 @@ def built(kind):
     return next(iter(made))[1], {"x": data.valid(0).x[:20]}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=TOY_TWINS if name == "twins_have_one_size" else ()) for name in FAMILY_CHECKS],
-)
+@pytest.mark.parametrize("name", FAMILY_CHECKS)
 def test_the_toy_family_keeps_the_laws(name):
     FAMILY_CHECKS[name](Toy(), toy_data())
 
