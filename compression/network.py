@@ -85,9 +85,10 @@ class Unit(nn.Module):
 class Network(nn.Module):
     """All steps of a plan, trainable.
 
+    The first weights come from the global generator of torch: call `torch.manual_seed` before.
+
     Args:
         plan: What to build.
-        generator seeds come from the global torch seed: call `torch.manual_seed` first.
     """
 
     def __init__(self, plan: Plan) -> None:

@@ -1,19 +1,19 @@
-"""What every command line shares: clear errors, and the last words of a search."""
+"""What every command line shares: usage, settings, clear errors, exit codes."""
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from engine.errors import EngineError, report_error
-from engine.front import Front
-from engine.launch import Run
-from engine.tables import bytes_text, error_text, front_table, print_table
+from engine.errors import EXIT_ERROR, EngineError, report_error
+from engine.settings import build, from_arguments
 
-__all__ = ["ending", "main_guard"]
+__all__ = ["main_guard", "settings_command"]
 
 EXIT_INTERRUPTED = 130
+
+T = TypeVar("T")
 
 
 def main_guard(work: Callable[[], int]) -> int:
@@ -27,23 +27,34 @@ def main_guard(work: Callable[[], int]) -> int:
         return EXIT_INTERRUPTED
 
 
-def ending(run: Run, module: str, arguments: Sequence[str]) -> int:
-    """Print the front, where it lies, and the command that goes on; return the exit code."""
-    cards = [dict(member.artifact.card) for member in run.members]
-    if cards:
-        print_table(front_table(cards))
-    counts = ", ".join(f"{count} {state.value}" for state, count in sorted(run.study.counts.items()))
-    lines = [f"Trials: {counts or 'none'}.", *(note for note in run.notes if note.startswith("The search ended"))]
-    if cards:
-        points = [member.point for member in run.members]
-        knee = Front.of(points, cost=run.study.front.cost).knee()
-        error = error_text(knee.values["error"], str(cards[0]["metric"]))
-        lines.append(f"Knee: member {points.index(knee):02d}, {error} error in {bytes_text(knee.values['bytes'])}.")
-        lines.append(f"Files: {run.folder / 'front'}   Report: {run.folder / 'report.html'}")
-    rest = [argument for argument in arguments if not argument.startswith(("run=", "budget="))]
-    budget = run.study.problem.budget if run.is_interrupted else 2 * run.study.problem.budget
-    words = "Go on with" if run.is_interrupted else "Search on with"
-    command = shlex.join(["python", "-m", module, *rest, f"run={run.folder}", f"budget={budget}"])
-    lines.append(f"{words}: {command}")
-    sys.stdout.write("\n".join(lines) + "\n")
-    return EXIT_INTERRUPTED if run.is_interrupted else 0
+def settings_command(
+    kind: type[T],
+    work: Callable[[T], str],
+    *,
+    usage: str,
+    arguments: Sequence[str] | None,
+    needs_arguments: bool = True,
+) -> int:
+    """Run a command that takes `key=value` arguments and prints a text.
+
+    Args:
+        kind: Dataclass of the settings.
+        work: From settings to the text.
+        usage: Printed for `--help`, and where no arguments were given.
+        arguments: Of the command line; by default the process's own.
+
+    Returns:
+        The exit code: 0, or 2 for anything wrong with what was given.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    is_asked = any(argument in ("-h", "--help") for argument in given)
+    if is_asked or not given:
+        sys.stdout.write(usage)
+        return 0 if is_asked else EXIT_ERROR
+
+    def told() -> int:
+        text = work(build(kind, from_arguments(given)))
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        return 0
+
+    return main_guard(told)

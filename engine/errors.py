@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterable
 
 __all__ = [
+    "EXIT_ERROR",
     "ArtifactError",
     "BackendError",
     "DataError",

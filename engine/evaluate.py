@@ -11,7 +11,6 @@ json    one line of JSON instead of tables
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 from engine.artifact import Artifact
-from engine.errors import DataError, EngineError
+from engine.command import settings_command
+from engine.errors import DataError
 from engine.inputs import read_inputs
 from engine.intervals import wilson
 from engine.loaders.columns import as_numbers, as_text, canonical_text, is_missing
-from engine.settings import build, from_arguments
 
 __all__ = ["EvaluateSettings", "evaluate", "main"]
 
@@ -74,18 +73,12 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 if all went well, 2 for anything wrong with what was given."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if not given or {"-h", "--help"} & set(given):
-        sys.stdout.write(__doc__ or "")
-        return 0 if given else 2
-    try:
-        settings = build(EvaluateSettings, from_arguments(given))
-        result = evaluate(settings)
-    except EngineError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write((json.dumps(result) if settings.json else _text(result)) + "\n")
-    return 0
+    return settings_command(EvaluateSettings, _told, usage=__doc__ or "", arguments=arguments)
+
+
+def _told(settings: EvaluateSettings) -> str:
+    result = evaluate(settings)
+    return json.dumps(result) if settings.json else _text(result)
 
 
 def _values(target: pd.Series, guessed: np.ndarray) -> dict[str, Any]:

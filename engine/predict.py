@@ -13,7 +13,6 @@ id     columns to keep
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +22,9 @@ import numpy as np
 import pandas as pd
 
 from engine.artifact import Artifact
-from engine.errors import DataError, EngineError
+from engine.command import settings_command
+from engine.errors import DataError
 from engine.inputs import Inputs, read_inputs
-from engine.settings import build, from_arguments
 
 __all__ = ["PredictSettings", "main", "predict"]
 
@@ -80,18 +79,11 @@ def score_table(artifact: Artifact, inputs: Inputs) -> pd.DataFrame:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 if all went well, 2 for anything wrong with what was given."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if not given or {"-h", "--help"} & set(given):
-        sys.stdout.write(__doc__ or "")
-        return 0 if given else 2
-    try:
-        settings = build(PredictSettings, from_arguments(given))
-        rows = predict(settings)
-    except EngineError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write(f"{rows} rows scored: {settings.out}\n")
-    return 0
+    return settings_command(PredictSettings, _told, usage=__doc__ or "", arguments=arguments)
+
+
+def _told(settings: PredictSettings) -> str:
+    return f"{predict(settings)} rows scored: {settings.out}"
 
 
 def _write(table: pd.DataFrame, out: Path) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import EngineError, RecordError
+from engine.command import settings_command
+from engine.errors import RecordError
 from engine.front import is_dominated
 from engine.plots import knee_card
-from engine.settings import build, from_arguments
 from engine.tables import (
     Card,
     bytes_text,
@@ -43,23 +44,16 @@ class _Wanted:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, or 2 for an error that it told on standard error."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if any(argument in ("-h", "--help") for argument in arguments):
-        sys.stdout.write(USAGE)
-        return 0
-    try:
-        wanted = build(_Wanted, from_arguments(arguments))
-        cards, trials = read_cards(wanted.run), read_trials(wanted.run)
-        if wanted.member is None:
-            print_table(front_table(cards))
-            lines = describe_run(cards)
-        else:
-            lines = describe_member(cards, trials, wanted.member)
-    except EngineError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 0
+    return settings_command(_Wanted, _told, usage=USAGE, arguments=arguments)
+
+
+def _told(wanted: _Wanted) -> str:
+    cards, trials = read_cards(wanted.run), read_trials(wanted.run)
+    if wanted.member is not None:
+        return "\n".join(describe_member(cards, trials, wanted.member))
+    text = io.StringIO()
+    print_table(front_table(cards), text)
+    return text.getvalue() + "\n".join(describe_run(cards))
 
 
 def describe_run(cards: Sequence[Card]) -> list[str]:

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def composed(config: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        from engine.command import ending, main_guard
+        from engine.command import main_guard
+        from engine.ending import ending
         from engine.settings import build
         from nas.settings import Settings
 

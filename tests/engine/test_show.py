@@ -69,7 +69,6 @@ def test_help(capsys):
         (["run={folder}/front"], "is not a run folder"),
         (["run={folder}", "member=99"], "got 99."),
         (["run={folder}", "membr=1"], "did you mean member?"),
-        ([], "run must be given"),
     ],
 )
 def test_mistakes_are_told_on_standard_error(folder, arguments, message, capsys):
