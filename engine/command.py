@@ -33,7 +33,6 @@ def settings_command(
     *,
     usage: str,
     arguments: Sequence[str] | None,
-    needs_arguments: bool = True,
 ) -> int:
     """Run a command that takes `key=value` arguments and prints a text.
 
