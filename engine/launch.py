@@ -164,13 +164,15 @@ def search(settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSe
             )
             finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch, start)
             members, interrupted = _guarded_run(study, finisher, backend, watch)
+            if members:
+                write_report(folder.path)
+        except OSError as error:
+            raise folder.write_error(error) from error
         finally:
             backend.close()
             if mirror is not None:
                 mirror.close()
             shutil.rmtree(folder.path / "data", ignore_errors=True)
-        if members:
-            write_report(folder.path)
     notes = (*loaded.notes, *((f"The search ended: {study.stopped}.",) if study.stopped else ()))
     return Run(folder.path, tuple(members), study, interrupted, notes)
 

@@ -139,6 +139,15 @@ class RunFolder:
         """Write a file of the run, whole or not at all."""
         self._write(self.path / name, text)
 
+    def write_error(self, error: OSError) -> StudyError:
+        """Return what to tell when a file of the run cannot be written."""
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        reason = "the disk is full" if is_full else error.strerror or str(error)
+        return StudyError(
+            f"{self.path} cannot be written: {reason}. What was recorded before is safe; "
+            f"mend that and go on with run={self.path}."
+        )
+
     def _settings(self, path: Path) -> dict[str, Any]:
         try:
             settings = yaml.safe_load(path.read_text())
@@ -169,11 +178,7 @@ class RunFolder:
         try:
             write()
         except OSError as error:
-            reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else error.strerror
-            raise StudyError(
-                f"{self.path} cannot be written: {reason}. What was recorded before is safe; "
-                f"mend that and go on with run={self.path}."
-            ) from error
+            raise self.write_error(error) from error
 
 
 def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[str]:
