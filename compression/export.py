@@ -9,7 +9,7 @@ import numpy as np
 from compression.layers import lower
 from compression.memory import peak_memory
 from compression.network import Network
-from compression.verify import TRIAL_ROWS, WINNER_ROWS, check_parity, check_reference
+from compression.verify import TRIAL_ROWS, WINNER_ROWS, check_parity, check_reference, rounding_flips
 from engine.artifact import Artifact
 
 __all__ = ["export"]
@@ -33,6 +33,7 @@ def export(network: Network, x: np.ndarray, *, seed: int, is_winner: bool = Fals
     gate: dict[str, Any] = {"rows": parity.rows, "difference": parity.difference, "flips": parity.flips}
     if is_winner:
         gate["reference_difference"] = check_reference(lowered, x)
+        gate["rounding_flips"] = rounding_flips(network, weights, x[:WINNER_ROWS])
     card = {
         "bytes": len(lowered.model),
         "parameters": plan.parameters,

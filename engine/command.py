@@ -6,12 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from engine.errors import EXIT_ERROR, EngineError, report_error
+from engine.errors import EXIT_ERROR, EXIT_INTERRUPTED, EngineError, report_error
 from engine.settings import build, from_arguments
 
 __all__ = ["main_guard", "settings_command"]
-
-EXIT_INTERRUPTED = 130
 
 T = TypeVar("T")
 

@@ -6,13 +6,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from engine.errors import EXIT_INTERRUPTED
 from engine.front import Front
 from engine.launch import Run
 from engine.tables import bytes_text, error_text, front_table, print_table
 
 __all__ = ["ending"]
-
-EXIT_INTERRUPTED = 130
 
 
 def ending(run: Run, module: str, arguments: Sequence[str]) -> int:

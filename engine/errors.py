@@ -20,6 +20,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "EXIT_ERROR",
+    "EXIT_INTERRUPTED",
     "ArtifactError",
     "BackendError",
     "DataError",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
 
 
 class EngineError(Exception):

@@ -61,10 +61,11 @@ class FinishSettings:
 @final
 @dataclass(frozen=True)
 class Member:
-    """A member of the finished front: its point on validation rows, and the file."""
+    """A member of the finished front: its point on validation rows, the file, and its point as the search scored it."""
 
     point: Point
     artifact: Artifact
+    searched: Point
 
 
 @final
@@ -126,7 +127,8 @@ class Finisher:
         members = [member for member in members if id(member.point) in kept]
         members.sort(key=lambda member: (member.point.values["error"], member.point.values["bytes"]))
         members = [self._with_card(member, trials) for member in members]
-        self._write(members)
+        if members or not (self.folder.path / "front").exists():
+            self._write(members)
         return members
 
     def _own_files(self, front: Front, *, is_training: bool) -> dict[str, Artifact]:
@@ -192,11 +194,13 @@ class Finisher:
         """Return the tasks that end before the deadline, judged by the time of their trials, quick ones first."""
         if self.deadline is None:
             return tasks
-        left = (self.deadline - time.time()) * self.backend.slots
+        left = self.deadline - time.time()
+        ends = [0.0] * self.backend.slots
         fitting = []
         for task in sorted(tasks, key=lambda task: (seconds.get(task.candidate.key, 0.0), task.number)):
-            left -= seconds.get(task.candidate.key, 0.0) * self.settings.effort * (2 if self.refit else 1)
-            if left > 0:
+            end = ends[0] + seconds.get(task.candidate.key, 0.0) * self.settings.effort * (2 if self.refit else 1)
+            if end < left:
+                ends = sorted([end, *ends[1:]])
                 fitting.append(task)
         return fitting
 
@@ -229,20 +233,22 @@ class Finisher:
         if finished is None:
             failure = self._failures.get(point.candidate.key)
             why = {"why_not_finished": f"its long training failed: {failure}"} if failure else {}
-            return Member(point, replace(own, card={**own.card, "finished": False, **why}))
+            return Member(point, replace(own, card={**own.card, "finished": False, **why}), point)
         validation = finished.card["validation"]
         error, rows = float(validation["error"]), int(validation["rows"])
-        own_error = point.values.get("first_fold_error", point.values["error"])
-        spread = (max(own_error * (1 - own_error), 0.0) / max(rows, 1)) ** 0.5
+        if self.metric != "accuracy":
+            rows = 0  # only a share of wrong rows has this standard error
+        own_error = point.values.get("last_fold_error", point.values["error"])
+        spread = (max(own_error * (1 - own_error), 0.0) / rows) ** 0.5 if rows else 0.0
         if error > own_error + spread:
             note = (
                 f"trained long it had {error:.4f}, worse than the trial's {own_error:.4f}: the trial's file is shipped"
             )
-            return Member(point, replace(own, card={**own.card, "finished": False, "why_not_finished": note}))
+            return Member(point, replace(own, card={**own.card, "finished": False, "why_not_finished": note}), point)
         values = {**point.values, "error": error, "bytes": float(finished.size)}
         values.pop("error_se", None)
         card = {**finished.card, "finished": True}
-        return Member(Point(point.candidate, values, finished.sha256), replace(finished, card=card))
+        return Member(Point(point.candidate, values, finished.sha256), replace(finished, card=card), point)
 
     def _with_card(self, member: Member, trials: Sequence[Trial]) -> Member:
         """Measure test error and latency, and complete the card."""
@@ -252,7 +258,7 @@ class Finisher:
         card = {
             **self.told,
             **artifact.card,
-            **self.family.describe(point, trials),
+            **self.family.describe(member.searched, trials),
             "task": self.signature.task,
             "metric": self.metric,
             "classes": list(self.signature.classes),
@@ -275,11 +281,12 @@ class Finisher:
             error = error_of(outputs, self.test, metric=self.metric, task=self.signature.task)
             card["test"] = self._measured(error, len(self.test))
             card["latency_us"] = round(latency_us(artifact, self.test), 1)
-        return Member(point, replace(artifact, card=card))
+        return replace(member, artifact=replace(artifact, card=card))
 
     def _measured(self, error: float, rows: int) -> dict[str, float | int | None]:
         """Return an error with its 95 % interval, which only a share of wrong rows has."""
-        low, high = wilson(round(error * rows), rows) if self.metric == "accuracy" and rows else (None, None)
+        is_count = self.metric == "accuracy" and (self.test is None or self.test.weight is None)
+        low, high = wilson(round(error * rows), rows) if is_count and rows else (None, None)
         return {"error": error, "low": low, "high": high, "rows": rows}
 
     def _write(self, members: Sequence[Member]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from engine.samplers.registry import sampler_named
 from engine.score import metric_named
 from engine.storage import Mirror
 from engine.study import Study
+from engine.teacher import checked_teacher
 from engine.trial import Trial
 from engine.work import Work
 
@@ -133,7 +135,7 @@ def search(settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSe
     loaded = load(settings.data, seed=settings.seed)
     settings, family = complete(loaded)
     metric_named(settings.metric, loaded.dataset.signature.task)
-    teacher = Artifact.load(settings.teacher) if settings.teacher else None
+    teacher = checked_teacher(settings.teacher, loaded.dataset) if settings.teacher else None
     problem = _problem(settings, family)
     check_limits(problem, seed=settings.seed)
     folder = RunFolder(Path(settings.run or _fresh_name(name)))
@@ -141,8 +143,9 @@ def search(settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSe
     backend = backend_named(settings.backend.name, workers=settings.workers)
     lag = settings.lag or 2 * settings.workers
     plain = {**dataclasses.asdict(settings), "run": str(folder.path), "lag": lag, "digest": loaded.dataset.digest}
-    folder.verify(_plain(plain))
-    mirror = Mirror(settings.storage, folder.path.name, problem) if settings.storage else None
+    plain["id"] = (folder.verify(_plain(plain)) or {}).get("id") or secrets.token_hex(3)
+    study_name = f"{folder.path.name}-{plain['id']}"  # another run in a folder of this name is another study
+    mirror = Mirror(settings.storage, study_name, problem) if settings.storage else None
     merged, recorded = folder.open(_plain(plain))
     with Progress(quiet=settings.quiet) as progress:
         for note in (f"Data: {loaded.source}. " + _shape_text(loaded), *loaded.notes, f"Run: {folder.path}"):
@@ -182,11 +185,11 @@ def _guarded_run(study: Study, finisher: Finisher, backend: Any, watch: _Watch) 
     try:
         study.run()
         watch.phase = "finish"
-        return finisher.run(study.front, study.ended()), False
+        return finisher.run(study.recorded_front(), study.known()), False
     except KeyboardInterrupt:
         backend.close()
         watch.progress.note("Interrupted: writing the front so far.")
-        return finisher.run(study.front, study.ended(), is_training=False), True
+        return finisher.run(study.recorded_front(), study.known(), is_training=False), True
 
 
 @dataclass

@@ -19,7 +19,9 @@ from engine.trial import Trial
 __all__ = ["RunFolder"]
 
 # What a resumed run may change: how long, how fast and how shown, never which trials.
-FREE_SETTINGS = frozenset(("budget", "seconds", "workers", "backend", "storage", "run", "finish", "teacher", "quiet"))
+FREE_SETTINGS = frozenset(
+    ("budget", "seconds", "workers", "backend", "storage", "run", "finish", "teacher", "quiet", "id")
+)
 
 
 @final
@@ -171,8 +173,12 @@ class RunFolder:
     def _replace(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         waiting = path.with_name(f".{path.name}.part")
-        waiting.write_bytes(content)
-        os.replace(waiting, path)
+        try:
+            waiting.write_bytes(content)
+            os.replace(waiting, path)
+        except OSError:
+            waiting.unlink(missing_ok=True)
+            raise
 
     def _guarded(self, write: Any) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -172,9 +173,10 @@ def _scalar(hint: Any, value: Any) -> Any:
         return str(value) if isinstance(value, str | int | float) else None
     if hint is float and isinstance(value, str | int | float):
         try:
-            return float(value)
+            number = float(value)
         except ValueError:
             return None
+        return None if math.isnan(number) else number
     return None
 
 

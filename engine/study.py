@@ -79,9 +79,19 @@ class Study:
     def __post_init__(self) -> None:
         self.front = Front((), self.problem.cost.name)
 
+    def recorded_front(self) -> Front:
+        """Return the front of what is known, trials of the record that were not replayed (yet) included."""
+        rest = [trial for number, trial in self.recorded.items() if number not in self.trials]
+        return self._with([point for trial in rest for point in trial.points])
+
     def ended(self) -> list[Trial]:
         """Return all ended trials in order of number."""
         return [self.trials[number] for number in sorted(self.trials)]
+
+    def known(self) -> list[Trial]:
+        """Return all trials, those of the record that were not replayed (yet) included."""
+        trials = {**self.recorded, **self.trials}
+        return [trials[number] for number in sorted(trials)]
 
     def run(self) -> None:
         """Search until the budget, the time or the space is used up.
@@ -103,7 +113,9 @@ class Study:
         if number - self.lag >= self._known or self._paid >= self.problem.budget or self.stopped:
             return False
         if self._repeats >= REPEATS_TO_END:
-            self.stopped = f"the last {REPEATS_TO_END} proposals held no new candidate: the space is exhausted"
+            self.stopped = (
+                f"the last {REPEATS_TO_END} proposals held no new candidate within the limits: the space is exhausted"
+            )
             return False
         if self.deadline is not None and time.time() > self.deadline and number not in self.recorded:
             self.stopped = "the time is up"
@@ -161,10 +173,11 @@ class Study:
         for point, artifact in zip(done.points, done.artifacts, strict=True):
             if point in self._with([point]):
                 self.folder.keep(artifact)
-        self._end(Trial(task.number, task.candidate, state, done.points, done.seconds, task.seed, done.error))
+        trial = Trial(task.number, task.candidate, state, done.points, done.seconds, task.seed, done.error)
+        self._end(trial, is_whole=not done.is_cut)
 
-    def _end(self, trial: Trial) -> None:
-        if trial.number not in self.recorded:
+    def _end(self, trial: Trial, *, is_whole: bool = True) -> None:
+        if trial.number not in self.recorded and is_whole:  # one that the deadline cut short runs again
             self.folder.append(trial)
         self.trials[trial.number] = trial
         self.counts[trial.state] += 1
@@ -184,10 +197,13 @@ class Study:
         return Front.of([*self.front, *kept], cost=cost.name) if kept else self.front
 
     def _stop_if_nothing_works(self) -> None:
-        paid = [t for t in self.ended() if t.is_paid] if len(self.trials) < 4 * FAILURES_TO_STOP else []
-        enough = min(FAILURES_TO_STOP, self.problem.budget)
-        if len(paid) == enough and all(trial.state is State.FAILED for trial in paid):
-            raise StudyError(f"The first {enough} trials all failed. The last error: {paid[-1].error}")
+        enough, failed = min(FAILURES_TO_STOP, self.problem.budget), self.counts[State.FAILED]
+        if failed == enough and not self.counts[State.COMPLETE] and not self._is_replayed():
+            raise StudyError(f"The first {enough} trials all failed. The last error: {self.last_error}")
+
+    def _is_replayed(self) -> bool:
+        """Say whether all that has ended comes from the record: what failed then may work now."""
+        return all(number in self.recorded for number, trial in self.trials.items() if trial.is_paid)
 
     def _name_the_end(self) -> None:
         if not self.stopped and self._paid >= self.problem.budget:

@@ -56,12 +56,13 @@ class Finish:
 @final
 @dataclass(frozen=True)
 class Done:
-    """What came of a task: points and their files, or the text of its failure."""
+    """What came of a task: points and their files, or the text of its failure; `is_cut` if the deadline stopped it."""
 
     points: tuple[Point, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     seconds: float = 0.0
     error: str = ""
+    is_cut: bool = False
 
 
 @final
@@ -100,8 +101,12 @@ class Work:
         return replace(done, seconds=time.perf_counter() - start)
 
     def _build(self, task: Build) -> Done:
+        is_cut = False
+
         def report(step: float, error: float) -> bool:  # noqa: ARG001
-            return task.deadline is None or time.time() < task.deadline
+            nonlocal is_cut
+            is_cut = is_cut or (task.deadline is not None and time.time() >= task.deadline)
+            return not is_cut
 
         found: dict[Candidate, list[tuple[dict[str, float], Artifact]]] = {}
         for fold in range(len(self.data.splits)):
@@ -117,7 +122,7 @@ class Work:
         if not found:
             raise FamilyError("The family built no file; build must yield at least one.")
         points = tuple(_averaged(candidate, scores) for candidate, scores in found.items())
-        return Done(points, tuple(scores[0][1] for scores in found.values()))
+        return Done(points, tuple(scores[-1][1] for scores in found.values()), is_cut=is_cut)
 
     def _finish(self, task: Finish) -> Done:
         artifact = self.family.finish(
@@ -144,5 +149,5 @@ def _averaged(candidate: Candidate, scores: list[tuple[dict[str, float], Artifac
     values["error"] = float(np.mean(errors))
     if len(errors) > 1:
         values["error_se"] = float(np.std(errors, ddof=1) / math.sqrt(len(errors)))
-        values["first_fold_error"] = errors[0]  # a winner is finished on the first fold and compared there
-    return Point(candidate, values, scores[0][1].sha256)
+        values["last_fold_error"] = errors[-1]  # a winner is finished on the last fold and compared there
+    return Point(candidate, values, scores[-1][1].sha256)

@@ -57,6 +57,8 @@ class CellsSettings:
             values = getattr(self, key)
             if not values or len(set(values)) < len(values):
                 problems.append(f"space.{key} must have at least one value and none twice, got {list(values)}.")
+        if self.operations and "none" not in self.operations:
+            problems.append("space.operations must hold none: it stands where a cell has no edge.")
         for key, low, high in (("widths", 1, 4096), ("depths", 0, 64), ("keeps", 1e-9, 1.0)):
             lost = [value for value in getattr(self, key) if not low <= value <= high]
             if lost:
@@ -130,24 +132,29 @@ class Genome:
             genes["reduction"] = self.reduction
         return Candidate.of({**genes, "stem.coding": self.stem_coding, "head.coding": self.head_coding})
 
-    def canonical(self, codings: Sequence[str]) -> Genome:
+    def canonical(self, settings: CellsSettings) -> Genome:
         """Return the representative of all genomes that build the same network.
 
         Dead edges become `none`; skips that only rename a node are contracted; inner nodes are renumbered; genes that
         change nothing take their first value.
 
         Args:
-            codings: In the order of the space; the first stands for all where a stage has no weights of its own.
+            settings: Of the space; the representative uses no value that they do not hold.
         """
         cell = canonical_cell(self.cell, self.nodes)
-        is_identity = all(op == "none" for op in cell)
-        stages = [replace(stage, depth=0) if is_identity else stage for stage in self.stages]
+        stages = [replace(stage, keep=_first_keep(stage, settings.keeps)) for stage in self.stages]
+        if all(op == "none" for op in cell):
+            stages = [replace(stage, depth=min(settings.depths)) for stage in stages]
         if all(stage.depth == 0 for stage in stages):
             cell = ("none",) * len(cell)
-        stages = [replace(stage, keep=1.0) if stage.kept == stage.width else stage for stage in stages]
         if stages[0].depth == 0 or not CONVOLUTIONAL.intersection(cell):
-            stages[0] = replace(stages[0], coding=codings[0])
+            stages[0] = replace(stages[0], coding=settings.codings[0])
         return replace(self, cell=cell, stages=tuple(stages))
+
+
+def _first_keep(stage: Stage, keeps: Sequence[float]) -> float:
+    """Return the first share that leaves as many channels as the stage's own."""
+    return next((keep for keep in keeps if replace(stage, keep=keep).kept == stage.kept), stage.keep)
 
 
 def edges(nodes: int) -> list[tuple[int, int]]:

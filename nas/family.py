@@ -66,7 +66,7 @@ class Cells:
 
     def canonical(self, candidate: Candidate) -> Candidate:
         """Return the representative of all candidates that build the same network."""
-        return self.genome(candidate).canonical(self.settings.codings).candidate()
+        return self.genome(candidate).canonical(self.settings).candidate()
 
     def genome(self, candidate: Candidate) -> Genome:
         """Return the genome of a candidate."""
@@ -74,7 +74,7 @@ class Cells:
 
     def bytes(self, candidate: Candidate) -> int:
         """Return the length of the file: the writer itself, run on zeros."""
-        return _length(self.genome(candidate).canonical(self.settings.codings), self.signature)
+        return _length(self.genome(candidate).canonical(self.settings), self.signature)
 
     def macs(self, candidate: Candidate) -> int:
         """Return the multiply-accumulates of one row through the file."""

@@ -15,7 +15,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from engine.arguments import lenient
-from engine.errors import EngineError, report_error
+from engine.errors import EXIT_INTERRUPTED, EngineError, report_error
 
 if TYPE_CHECKING:
     from engine.launch import Run
@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         told = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
         codes.append(main_guard(lambda: ending(run(build(Settings, plain)), "nas.search", told)))
+        if codes[-1] == EXIT_INTERRUPTED:
+            sys.exit(EXIT_INTERRUPTED)  # a sweep ends too
 
     try:
         sys.argv = [sys.argv[0], *lenient(given, Path(__file__).parent.parent / "conf")]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,3 +193,29 @@ def test_random_numbers_of_a_proposal_depend_on_seed_and_number_alone(tmp_path):
     run_study(tmp_path, sampler=second, lag=6, name="two")
     shared = min(len(first.drawn), len(second.drawn))
     np.testing.assert_array_equal(first.drawn[:shared], second.drawn[:shared])
+
+
+def test_a_smaller_budget_still_knows_the_whole_record(tmp_path):
+    whole = run_study(tmp_path, budget=16)
+    again = run_study(tmp_path, budget=5)
+    assert len(again.trials) < len(whole.trials)
+    assert again.recorded_front().points == whole.front.points
+    assert [trial.number for trial in again.known()] == [trial.number for trial in whole.ended()]
+
+
+def test_a_trial_that_the_deadline_cut_is_not_recorded(tmp_path):
+    class Cut(Serial):
+        def wait(self):
+            outcome = super().wait()
+            return replace(outcome, result=replace(outcome.result, is_cut=outcome.task.number == 2))
+
+    study = run_study(tmp_path, backend=Cut(), budget=6)
+    assert 2 in study.trials
+    assert 2 not in study.folder.load()
+    assert outcome(run_study(tmp_path, budget=6)) == outcome(study)
+
+
+def test_a_record_of_failures_can_be_gone_on_with(tmp_path):
+    with pytest.raises(StudyError):
+        run_study(tmp_path, family=Toy(fails=(-1,)), budget=5)
+    assert len(run_study(tmp_path, budget=9).front)

@@ -102,18 +102,39 @@ def test_candidates_and_genomes_are_two_forms_of_one_thing(seed):
     candidate = SPACE.sample(np.random.default_rng(seed))
     genome = Genome.of(candidate, SETTINGS.nodes)
     assert genome.candidate() == candidate
-    canonical = genome.canonical(SETTINGS.codings)
+    canonical = genome.canonical(SETTINGS)
     SPACE.check(canonical.candidate())
-    assert canonical.canonical(SETTINGS.codings) == canonical
+    assert canonical.canonical(SETTINGS) == canonical
 
 
 def test_genes_that_change_nothing_take_their_first_value():
     stage = Stage(16, 0, 1, "float32", 1.0)
-    genome = Genome(4, ("conv3",) * 6, (stage,), "conv1", "int8", "int8").canonical(SETTINGS.codings)
+    genome = Genome(4, ("conv3",) * 6, (stage,), "conv1", "int8", "int8").canonical(SETTINGS)
     assert set(genome.cell) == {"none"}
     assert genome.stages[0].coding == SETTINGS.codings[0]
     whole = Stage(1, 1, 1, "int8", 0.75)  # one channel of one stays, as with 1.0
-    assert Genome(4, ("conv3",) * 6, (whole,), "conv1", "int8", "int8").canonical(SETTINGS.codings).stages[0].keep == 1
+    assert Genome(4, ("conv3",) * 6, (whole,), "conv1", "int8", "int8").canonical(SETTINGS).stages[0].keep == 0.5
+
+
+@pytest.mark.parametrize(
+    "narrowed",
+    [
+        {"operations": ("none", "conv3")},
+        {"depths": (1, 2)},
+        {"keeps": (0.9,), "widths": (4, 8)},
+        {"keeps": (0.5, 0.75), "widths": (1, 2, 4)},
+        {"codings": ("int8",), "stages": 1},
+    ],
+)
+def test_the_canonical_form_stays_inside_a_narrowed_space(narrowed):
+    settings = CellsSettings(**narrowed)
+    space = cells_space(settings)
+    for seed in range(200):
+        genome = Genome.of(space.sample(np.random.default_rng(seed)), settings.nodes)
+        canonical = genome.canonical(settings)
+        space.check(canonical.candidate())
+        assert canonical.canonical(settings) == canonical
+        assert [stage.kept for stage in canonical.stages] == [stage.kept for stage in genome.stages]
 
 
 def test_all_problems_of_the_space_are_told_at_once():

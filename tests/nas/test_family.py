@@ -1,19 +1,20 @@
 from functools import cache
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compression.layers import lower
+from compression.layers import empty_weights, lower
 from compression.network import Network
 from compression.prune import channel_importance, keep_channels
 from compression.train import Examples, Recipe, train
-from engine.artifact import Artifact
 from engine.data import Signature
-from engine.errors import ArtifactError, DataError, StudyError
+from engine.errors import DataError, SettingsError, StudyError
 from engine.load import DataSettings, load
+from engine.teacher import checked_teacher
 from nas.cells import CellsSettings, Genome, Stage
 from nas.family import Cells
 from nas.network import channel_counts, plan_of
@@ -108,13 +109,34 @@ def test_a_finished_winner_tells_its_validation_error_and_keeps_its_size():
         assert artifact.card["parity"]["flips"] == 0
 
 
-def test_a_teacher_of_other_classes_is_refused():
-    from compression.layers import empty_weights
+def teacher_file(tmp_path, classes, *, is_softmax=True, shape=(1, 8, 8)):
+    plan = plan_of(small(), Signature("images", "classification", shape, "uint8", classes))
+    model = onnx.load_model_from_string(lower(plan, empty_weights(plan)).model)
+    if not is_softmax:
+        model.graph.node[-1].op_type = "Identity"
+    onnx.save(model, tmp_path / "teacher.onnx")
+    return str(tmp_path / "teacher.onnx")
 
-    plan = plan_of(small(), Signature("images", "classification", (1, 8, 8), "uint8", ("a", "b")))
-    teacher = Artifact(lower(plan, empty_weights(plan)).model)
-    with pytest.raises(ArtifactError, match=r"must give 10 probabilities.*gives 2"):
-        FAMILY.finish(small().candidate(), digits(), teacher=teacher, max_bytes=None, seed=0, refit=False)
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"classes": ("a", "b")}, r"must give 10 probabilities a row.*shape \(2,\)"),
+        ({"classes": SIGNATURE.classes, "is_softmax": False}, r"must give probabilities that sum to 1"),
+        ({"classes": SIGNATURE.classes[::-1]}, r"classes of the data in their order"),
+        (
+            {"classes": SIGNATURE.classes, "shape": (1, 9, 9)},
+            r"must take the rows of the data: Input x must have shape",
+        ),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_refused_before_the_search(tmp_path, given, text):
+    with pytest.raises(SettingsError, match=text):
+        checked_teacher(teacher_file(tmp_path, **given), digits())
+
+
+def test_a_teacher_that_fits_is_taken(tmp_path):
+    assert checked_teacher(teacher_file(tmp_path, SIGNATURE.classes), digits()).classes == SIGNATURE.classes
 
 
 def test_a_diverged_training_ends_at_once():
