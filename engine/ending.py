@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 from engine.errors import EXIT_INTERRUPTED
-from engine.front import Front
 from engine.launch import Run
 from engine.tables import bytes_text, error_text, front_table, print_table
 
@@ -22,8 +21,8 @@ def ending(run: Run, module: str, arguments: Sequence[str]) -> int:
     counts = ", ".join(f"{count} {state.value}" for state, count in sorted(run.study.counts.items()))
     lines = [f"Trials: {counts or 'none'}.", *(note for note in run.notes if note.startswith("The search ended"))]
     if cards:
+        knee = run.front.knee()
         points = [member.point for member in run.members]
-        knee = Front.of(points, cost=run.study.front.cost).knee()
         error = error_text(knee.values["error"], str(cards[0]["metric"]))
         lines.append(f"Knee: member {points.index(knee):02d}, {error} error in {bytes_text(knee.values['bytes'])}.")
         lines.append(f"Files: {run.folder / 'front'}   Report: {run.folder / 'report.html'}")

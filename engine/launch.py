@@ -17,6 +17,7 @@ from engine.backends.registry import backend_named
 from engine.errors import SettingsError
 from engine.family import Family
 from engine.finisher import Finisher, FinishSettings, Member
+from engine.front import Front
 from engine.limits import check_limits
 from engine.load import DataSettings, Loaded, load
 from engine.objective import Objective, Problem
@@ -118,6 +119,11 @@ class Run:
     study: Study
     is_interrupted: bool
     notes: tuple[str, ...]
+
+    @property
+    def front(self) -> Front:
+        """The finished front: `best_under(bytes=...)`, `smallest_within(error=...)`, `knee()`."""
+        return Front.of([member.point for member in self.members], cost=self.study.front.cost)
 
 
 def search(settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSettings, Family]], *, name: str) -> Run:

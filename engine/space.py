@@ -269,14 +269,6 @@ class Space:
         """Return the candidate with inactive genes dropped and missing ones sampled."""
         return self._complete(candidate.genes, rng)
 
-    def active(self, candidate: Candidate) -> Candidate:
-        """Return the candidate without the genes whose condition does not hold."""
-        values: dict[str, Value] = {}
-        for name in self.domains:
-            if name in candidate.genes and self.is_active(name, values):
-                values[name] = candidate.genes[name]
-        return Candidate.of(values)
-
     def to_json(self) -> dict[str, Any]:
         """Return the space as plain containers."""
         genes: dict[str, Any] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, final
 
@@ -70,7 +70,6 @@ class Trial:
     seed: int = 0
     error: str = ""
     twin: int | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_paid(self) -> bool:
@@ -91,8 +90,6 @@ class Trial:
             entry["error"] = self.error
         if self.twin is not None:
             entry["twin"] = self.twin
-        if self.notes:
-            entry["notes"] = dict(self.notes)
         return entry
 
     @staticmethod
@@ -107,5 +104,4 @@ class Trial:
             seed=entry["seed"],
             error=entry.get("error", ""),
             twin=entry.get("twin"),
-            notes=entry.get("notes", {}),
         )

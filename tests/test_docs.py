@@ -17,7 +17,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from nas.settings import Settings
+from engine.finisher import FinishSettings
+from engine.launch import Named
+from nas.settings import Settings, TrainSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -34,6 +36,12 @@ SMALLER = {
     "backend": "serial",
     "quiet": "true",
 }
+# And in Python, where the documentation says `budget=100`.
+SMALLER_PYTHON = (
+    "budget=4, train=TrainSettings(steps=12), max_macs=60_000, finish=FinishSettings(members=1, effort=0.5), "
+    "max_bytes=5000, workers=1, backend=Named('serial'), quiet=True"
+)
+NAMES = {"FinishSettings": FinishSettings, "Named": Named, "TrainSettings": TrainSettings}
 
 
 def blocks(page, *languages):
@@ -95,11 +103,13 @@ def test_documented_commands_run(page, workspace, monkeypatch, capfd):
     told_keys = set(re.findall(r"`(\w+)`", (ROOT / "docs/files.md").read_text()))
     assert keys, "no documented search wrote a file"
     assert keys <= told_keys, f"docs/files.md does not tell {keys - told_keys}"
+    names = dict(NAMES)
     for code in blocks(page, "python"):
-        names = {}
-        exec(compile(code, page.name, "exec"), names)
+        exec(compile(code.replace("budget=100", SMALLER_PYTHON), page.name, "exec"), names)
+    if page.name == "README.md":
         assert names["probabilities"].shape == (20, 10)
         assert np.allclose(names["probabilities"].sum(axis=1), 1, atol=1e-5)
+        assert names["point"].values["bytes"] <= 5000
 
 
 def modules():
