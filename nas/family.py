@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, final
 
@@ -29,7 +29,7 @@ from nas.network import channel_counts, plan_of
 
 __all__ = ["Cells", "check_signature", "macs_for", "recipe_for"]
 
-SMALL_ROWS = 5_000  # below, batches of 64; above, of 128
+LONG_EPOCHS = 20  # from here on images are moved; a short training only gets worse by it
 MACS_A_ROOT = 200_000
 PIXELS_A_SHIFT = 14  # images move by up to one pixel for each 14 of their side: 8 x 8 not at all, 28 x 28 by two
 
@@ -155,9 +155,11 @@ def recipe_for(signature: Signature, rows: int, given: Mapping[str, Any]) -> Rec
         given: Fields of `Recipe`; None for what the data shall decide.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
-    chosen.setdefault("batch_rows", 64 if rows < SMALL_ROWS else 128)
-    chosen.setdefault("shift", min(signature.shape[1:]) // PIXELS_A_SHIFT)
-    return Recipe(**chosen)
+    recipe = Recipe(**chosen)
+    epochs = max(recipe.epochs, recipe.steps * recipe.batch_rows / rows)
+    if "shift" in chosen or epochs < LONG_EPOCHS:
+        return recipe
+    return replace(recipe, shift=min(signature.shape[1:]) // PIXELS_A_SHIFT)
 
 
 def macs_for(signature: Signature) -> int:

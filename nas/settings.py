@@ -29,7 +29,7 @@ class TrainSettings:
 
     steps: int = 400
     epochs: float = 2.0
-    batch_rows: int | None = None
+    batch_rows: int = 64
     learning_rate: float = 0.01
     weight_decay: float = 0.01
     smoothing: float = 0.05

@@ -16,7 +16,7 @@ from engine.errors import DataError, SettingsError, StudyError
 from engine.load import DataSettings, load
 from engine.teacher import checked_teacher
 from nas.cells import CellsSettings, Genome, Stage
-from nas.family import Cells
+from nas.family import Cells, recipe_for
 from nas.network import channel_counts, plan_of
 
 SIGNATURE = Signature("images", "classification", (1, 8, 8), "uint8", tuple(map(str, range(10))))
@@ -27,6 +27,14 @@ FAMILY = Cells(CellsSettings(), SIGNATURE, QUICK, 1.5)
 @cache
 def digits():
     return load(DataSettings(), seed=0).dataset
+
+
+def test_images_are_moved_only_in_a_long_training():
+    large = Signature("images", "classification", (1, 28, 28), "uint8", ("a", "b"))
+    assert recipe_for(large, 48_000, {"shift": None}).shift == 0
+    assert recipe_for(large, 48_000, {"shift": None, "epochs": 30}).shift == 2
+    assert recipe_for(large, 48_000, {"shift": 1}).shift == 1
+    assert recipe_for(SIGNATURE, 1005, {"shift": None}).shift == 0
 
 
 def never_stops(_step, _error):
