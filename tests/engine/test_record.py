@@ -78,7 +78,7 @@ def test_trials_come_back_as_they_were_recorded(folder):
         trial_of(0),
         trial_of(1, state=State.FAILED, error="Zeile 1\nline 2 \N{LINE SEPARATOR} \N{SNOWMAN}"),
         Trial(2, candidate(1), State.CACHED, trial_of(0).points, twin=0),
-        Trial(3, candidate(2), State.OVERSIZED, notes={"a": [1, None]}),
+        Trial(3, candidate(2), State.OVERSIZED),
     ]
     for trial in trials:
         folder.append(trial)
