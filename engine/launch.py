@@ -64,6 +64,7 @@ class SearchSettings:
         cost: The second axis.
         max_bytes: No file of the front is longer.
         max_macs: No network needs more multiply-accumulates a row.
+        race: Stop trials that can no longer reach the front at their size.
         lag: How far knowledge lags behind proposals; by default twice the workers.
         storage: Database that mirrors the study for optuna-dashboard.
         teacher: A model file whose outputs the winners learn from; by default the best member of the front.
@@ -83,6 +84,7 @@ class SearchSettings:
     cost: Literal["bytes", "latency_us", "macs"] = "bytes"
     max_bytes: int | None = None
     max_macs: int | None = None
+    race: bool = True
     lag: int | None = None
     storage: str | None = None
     teacher: str | None = None
@@ -169,6 +171,7 @@ def search(settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSe
                 merged["lag"],
                 recorded,
                 start + settings.seconds * (1 - FINISH_SHARE) if settings.seconds else None,
+                settings.race,
                 watch.study,
             )
             finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch, start)
@@ -227,7 +230,7 @@ class _Watch:
         if study is None:
             return
         counts = {str(state.value): count for state, count in study.counts.items()}
-        paid = counts.get("complete", 0) + counts.get("failed", 0)
+        paid = sum(count for state, count in study.counts.items() if state.is_paid)
         elapsed = time.time() - self.start
         left = elapsed / paid * (self.settings.budget - paid) if paid else None
         if self.phase == "finish":
@@ -240,6 +243,7 @@ class _Watch:
                 budget=self.settings.budget,
                 paid=paid,
                 complete=counts.get("complete", 0),
+                raced=counts.get("raced", 0),
                 failed=counts.get("failed", 0),
                 cached=counts.get("cached", 0),
                 oversized=counts.get("oversized", 0),

@@ -51,6 +51,7 @@ class Status:
     failed: int
     cached: int
     oversized: int
+    raced: int
     front: Front
     hypervolume: float
     seconds: float
@@ -234,8 +235,8 @@ def _of_budget(status: Status) -> str:
 
 
 def _states(status: Status) -> list[str]:
-    counts = {"failed": status.failed, "cached": status.cached, "oversized": status.oversized}
-    return [f"{count} {name}" for name, count in counts.items() if count or name != "oversized"]
+    counts = {"raced": status.raced, "failed": status.failed, "cached": status.cached, "oversized": status.oversized}
+    return [f"{count} {name}" for name, count in counts.items() if count or name in ("failed", "cached")]
 
 
 def _front_parts(status: Status) -> list[str]:

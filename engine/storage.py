@@ -134,7 +134,7 @@ class Mirror:
         is_scored = trial.state in (State.COMPLETE, State.CACHED) and values and all(map(math.isfinite, values))
         states = optuna.trial.TrialState
         frozen = optuna.trial.create_trial(
-            state=states.COMPLETE if is_scored else states.FAIL,
+            state=states.COMPLETE if is_scored else states.PRUNED if trial.state is State.RACED else states.FAIL,
             values=values if is_scored else None,
             params=candidate.genes,
             distributions=distributions_of(self._problem.space, candidate),

@@ -15,6 +15,7 @@ from engine.backends import Backend
 from engine.errors import RecordError, StudyError
 from engine.front import Front
 from engine.objective import Problem
+from engine.racing import race_for
 from engine.record import RunFolder
 from engine.samplers import Sampler
 from engine.space import Candidate
@@ -51,6 +52,7 @@ class Study:
         lag: How far knowledge lags behind proposals, at least 1.
         recorded: Trials of an earlier run, by number.
         deadline: Wall-clock time, in seconds since the epoch, after which nothing is submitted.
+        is_racing: Whether trials that can no longer reach the front are stopped.
         watch: Told of every ended trial.
     """
 
@@ -62,6 +64,7 @@ class Study:
     lag: int
     recorded: Mapping[int, Trial] = field(default_factory=dict)
     deadline: float | None = None
+    is_racing: bool = True
     watch: Callable[[Study, Trial], None] = lambda _study, _trial: None
     trials: dict[int, Trial] = field(default_factory=dict)
     stopped: str = ""
@@ -69,7 +72,7 @@ class Study:
     _first: dict[str, int] = field(default_factory=dict)
     _waiting: dict[int, list[int]] = field(default_factory=dict)
     _known: int = 0  # trials 0 .. _known - 1 have ended
-    _paid: int = 0  # submitted or replayed, COMPLETE or FAILED
+    _paid: int = 0  # submitted or replayed
     _repeats: int = 0
     _losses: dict[int, int] = field(default_factory=dict)
     counts: Counter[State] = field(default_factory=Counter)
@@ -149,7 +152,8 @@ class Study:
             self._end(earlier)
         else:
             self._repeats, self._paid = 0, self._paid + 1
-            self.backend.submit(Build(number, candidate, seed_of(self.seed, candidate), self.deadline))
+            race = race_for(self.problem, candidate, known) if self.is_racing else None
+            self.backend.submit(Build(number, candidate, seed_of(self.seed, candidate), self.deadline, race))
 
     def _await_twin(self, number: int, twin: int) -> None:
         if twin in self.trials:
@@ -158,7 +162,15 @@ class Study:
             self._waiting.setdefault(twin, []).append(number)
 
     def _repeat(self, number: int, twin: Trial) -> Trial:
-        return Trial(number, twin.candidate, State.CACHED, twin.points, error=twin.error, twin=twin.number)
+        return Trial(
+            number,
+            twin.candidate,
+            State.CACHED,
+            twin.points,
+            error=twin.error,
+            twin=twin.number,
+            estimate=twin.estimate,
+        )
 
     def _collect(self) -> None:
         outcome = self.backend.wait()
@@ -169,11 +181,21 @@ class Study:
                 self.backend.submit(task)
                 return
             done = Done(error=f"Its worker was lost {losses} times: {outcome.lost}.")
-        state = State.FAILED if done.error else State.COMPLETE
+        state = State.FAILED if done.error else State.COMPLETE if done.estimate is None else State.RACED
         for point, artifact in zip(done.points, done.artifacts, strict=True):
             if point in self._with([point]):
                 self.folder.keep(artifact)
-        trial = Trial(task.number, task.candidate, state, done.points, done.seconds, task.seed, done.error)
+        trial = Trial(
+            task.number,
+            task.candidate,
+            state,
+            done.points,
+            done.seconds,
+            task.seed,
+            done.error,
+            curve=done.curve,
+            estimate=done.estimate,
+        )
         self._end(trial, is_whole=not done.is_cut)
 
     def _end(self, trial: Trial, *, is_whole: bool = True) -> None:

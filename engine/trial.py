@@ -9,16 +9,24 @@ from typing import Any, final
 
 from engine.space import Candidate
 
-__all__ = ["Point", "State", "Trial"]
+__all__ = ["Curve", "Point", "State", "Trial"]
+
+Curve = tuple[tuple[float, float], ...]  # (share of the training, validation error), as reported
 
 
 class State(StrEnum):
-    """How a trial ended. Only COMPLETE and FAILED trials cost budget."""
+    """How a trial ended. Only COMPLETE, RACED and FAILED trials cost budget."""
 
     COMPLETE = "complete"
+    RACED = "raced"  # stopped: by its learning curve it would not have reached the front at its size
     FAILED = "failed"  # an exception or a limit inside the trial: data, not a crash
     CACHED = "cached"  # builds the same model as an earlier trial, whose points it shares
     OVERSIZED = "oversized"  # its exact cost breaks the limit: never trained
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether such a trial cost budget."""
+        return self in (State.COMPLETE, State.RACED, State.FAILED)
 
 
 @final
@@ -60,6 +68,8 @@ class Trial:
         seed: Of the training.
         error: Text of the failure.
         twin: Number of the trial that a CACHED one repeats.
+        curve: Errors on the way.
+        estimate: Final error that a RACED trial was expected to have.
     """
 
     number: int
@@ -70,11 +80,13 @@ class Trial:
     seed: int = 0
     error: str = ""
     twin: int | None = None
+    curve: Curve = ()
+    estimate: float | None = None
 
     @property
     def is_paid(self) -> bool:
         """Whether the trial cost budget."""
-        return self.state in (State.COMPLETE, State.FAILED)
+        return self.state.is_paid
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial as plain containers."""
@@ -90,6 +102,10 @@ class Trial:
             entry["error"] = self.error
         if self.twin is not None:
             entry["twin"] = self.twin
+        if self.curve:
+            entry["curve"] = [list(report) for report in self.curve]
+        if self.estimate is not None:
+            entry["estimate"] = self.estimate
         return entry
 
     @staticmethod
@@ -104,4 +120,6 @@ class Trial:
             seed=entry["seed"],
             error=entry.get("error", ""),
             twin=entry.get("twin"),
+            curve=tuple((step, error) for step, error in entry.get("curve", ())),
+            estimate=entry.get("estimate"),
         )

@@ -15,9 +15,10 @@ from engine.artifact import Artifact
 from engine.data import Dataset
 from engine.errors import EngineError, FamilyError
 from engine.family import Family
+from engine.racing import Race
 from engine.score import latency_us, score
 from engine.space import Candidate
-from engine.trial import Point
+from engine.trial import Curve, Point
 
 __all__ = ["Build", "Done", "Finish", "Work"]
 
@@ -32,12 +33,14 @@ class Build:
         candidate: In canonical form.
         seed: Of the training.
         deadline: Wall-clock time, in seconds since the epoch, at which the trial stops with what it has.
+        race: What its errors on the way are compared with; None lets it go on to the end.
     """
 
     number: int
     candidate: Candidate
     seed: int
     deadline: float | None = None
+    race: Race | None = None
 
 
 @final
@@ -56,13 +59,18 @@ class Finish:
 @final
 @dataclass(frozen=True)
 class Done:
-    """What came of a task: points and their files, or the text of its failure; `is_cut` if the deadline stopped it."""
+    """What came of a task: points and their files, or the text of its failure.
+
+    `is_cut` if the deadline stopped it; `estimate`, its expected final error, if the race did.
+    """
 
     points: tuple[Point, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     seconds: float = 0.0
     error: str = ""
     is_cut: bool = False
+    curve: Curve = ()
+    estimate: float | None = None
 
 
 @final
@@ -101,18 +109,24 @@ class Work:
         return replace(done, seconds=time.perf_counter() - start)
 
     def _build(self, task: Build) -> Done:
-        is_cut = False
+        is_cut, estimate = False, None
+        curve: list[tuple[float, float]] = []
 
-        def report(step: float, error: float) -> bool:  # noqa: ARG001
-            nonlocal is_cut
+        def report(step: float, error: float) -> bool:
+            nonlocal is_cut, estimate
+            if fold == 0 and math.isfinite(error):  # the first fold runs for all
+                curve.append((round(step, 4), round(error, 6)))
+                estimate = task.race.estimate(*curve[-1]) if task.race is not None else None
             is_cut = is_cut or (task.deadline is not None and time.time() >= task.deadline)
-            return not is_cut
+            return not is_cut and estimate is None
 
         found: dict[Candidate, list[tuple[dict[str, float], Artifact]]] = {}
         for fold in range(len(self.data.splits)):
             valid = self.data.valid(fold)
             made = self.family.build(task.candidate, self.data, fold=fold, fidelity=1.0, seed=task.seed, report=report)
             for candidate, artifact in made:
+                if estimate is not None:
+                    return Done(curve=tuple(curve), estimate=estimate)
                 values = score(artifact, valid, metric=self.metric, task=self.data.signature.task)
                 if self.cost == "latency_us":
                     values["latency_us"] = latency_us(artifact, valid)
@@ -122,7 +136,8 @@ class Work:
         if not found:
             raise FamilyError("The family built no file; build must yield at least one.")
         points = tuple(_averaged(candidate, scores) for candidate, scores in found.items())
-        return Done(points, tuple(scores[-1][1] for scores in found.values()), is_cut=is_cut)
+        files = tuple(scores[-1][1] for scores in found.values())
+        return Done(points, files, is_cut=is_cut, curve=tuple(curve))
 
     def _finish(self, task: Finish) -> Done:
         artifact = self.family.finish(

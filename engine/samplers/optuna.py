@@ -150,14 +150,21 @@ class OptunaSampler:
                 raise
 
     def _values(self, trial: Trial, trials: Sequence[Trial]) -> list[float] | None:
-        """Return error and log cost, or None for a failure. Sizes are compared by ratio, so Optuna gets logarithms."""
+        """Return error and log cost, or None for a failure; of a raced trial what was expected of it.
+
+        Sizes are compared by ratio, so Optuna gets logarithms.
+        """
         assert self._problem is not None
         if trial.state is State.CACHED and not trial.points and trial.twin is not None:
             trial = trials[trial.twin]
-        if trial.state not in (State.COMPLETE, State.CACHED) or not trial.points:
+        if trial.estimate is not None:
+            error, cost = trial.estimate, self._problem.exact_cost(trial.candidate) or math.inf
+        elif trial.state not in (State.COMPLETE, State.CACHED) or not trial.points:
             return None
-        point = _own_point(trial, self._problem.canonical(trial.candidate))
-        values = [point.values[self._problem.error.name], math.log(max(point.values[self._problem.cost.name], 1e-9))]
+        else:
+            point = _own_point(trial, self._problem.canonical(trial.candidate))
+            error, cost = point.values[self._problem.error.name], point.values[self._problem.cost.name]
+        values = [error, math.log(max(cost, 1e-9))]
         return values if all(math.isfinite(value) for value in values) else None
 
 

@@ -9,7 +9,7 @@ from engine.space import Candidate
 from engine.trial import Point
 
 POINTS = [Point(Candidate.of({"w": w}), {"error": 0.2 / w, "bytes": 1000 * w}) for w in (1, 2, 4)]
-START = Status("search", 100, 0, 0, 0, 0, 0, Front(()), 0.0, 0.0)
+START = Status("search", 100, 0, 0, 0, 0, 0, 0, Front(()), 0.0, 0.0)
 
 
 class Terminal(io.StringIO):
