@@ -64,7 +64,7 @@ class SearchSettings:
         cost: The second axis.
         max_bytes: No file of the front is longer.
         max_macs: No network needs more multiply-accumulates a row.
-        race: Stop trials that can no longer reach the front at their size.
+        race: Stop trials that can no longer reach the front at their size. Off until a benchmark shows what it costs.
         lag: How far knowledge lags behind proposals; by default twice the workers.
         storage: Database that mirrors the study for optuna-dashboard.
         teacher: A model file whose outputs the winners learn from; by default the best member of the front.
@@ -84,7 +84,7 @@ class SearchSettings:
     cost: Literal["bytes", "latency_us", "macs"] = "bytes"
     max_bytes: int | None = None
     max_macs: int | None = None
-    race: bool = True
+    race: bool = False
     lag: int | None = None
     storage: str | None = None
     teacher: str | None = None

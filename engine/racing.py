@@ -15,10 +15,11 @@ from engine.trial import Curve, State, Trial
 
 __all__ = ["Forecast", "Race", "race_for"]
 
-MIN_CURVES = 6  # whole trainings from which the first forecast is made
-OPTIMISM = 1.0  # spreads by which a trial may fall short of its forecast before it is stopped
+MIN_CURVES = 8  # whole trainings from which the first forecast is made
+OPTIMISM = 2.0  # spreads by which a trial may fall short of its forecast before it is stopped
 SMALLEST_ERROR = 1e-3  # errors are compared by ratio
-SMALLEST_SPREAD = 0.03  # of a log error: no forecast is better than the rows it is measured on
+# Of a log error around its forecast, and how many trials this belief weighs: a few first curves look tidier than they are.
+PRIOR_SPREAD, PRIOR_TRIALS = 0.25, 8
 
 
 @final
@@ -112,9 +113,10 @@ def _forecast(problem: Problem, whole: Sequence[Trial], place: int, cost: float)
     design = np.stack([early - early.mean(), sizes - sizes.mean()], axis=1)
     by_error, by_size = np.linalg.solve(design.T @ design + np.eye(2), design.T @ (fall - fall.mean()))
     rest = fall - fall.mean() - design @ [by_error, by_size]
-    spread = math.sqrt(float((rest**2).sum()) / max(1, len(trials) - 3))
-    start = float(fall.mean()) - by_error * float(early.mean()) + by_size * (_log(cost) - float(sizes.mean()))
-    return Forecast(_step(trials, place), start, 1.0 + by_error, max(SMALLEST_SPREAD, spread))
+    belief = PRIOR_TRIALS * PRIOR_SPREAD**2 + float((rest**2).sum())
+    spread = math.sqrt(belief / (PRIOR_TRIALS + max(1, len(trials) - 3)))
+    start = float(fall.mean() - by_error * early.mean() + by_size * (_log(cost) - sizes.mean()))
+    return Forecast(_step(trials, place), start, 1.0 + float(by_error), spread)
 
 
 def _step(trials: Sequence[Trial], place: int) -> float:

@@ -64,7 +64,7 @@ class Study:
     lag: int
     recorded: Mapping[int, Trial] = field(default_factory=dict)
     deadline: float | None = None
-    is_racing: bool = True
+    is_racing: bool = False
     watch: Callable[[Study, Trial], None] = lambda _study, _trial: None
     trials: dict[int, Trial] = field(default_factory=dict)
     stopped: str = ""
