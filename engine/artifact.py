@@ -15,7 +15,8 @@ import numpy as np
 import onnxruntime
 
 from engine.errors import ArtifactError
-from engine.guard import checked_model, read_file
+from engine.guard import read_card, read_file
+from engine.probe import admit, vouch
 
 __all__ = ["Artifact", "session"]
 
@@ -151,11 +152,15 @@ class Artifact:
             waiting = folder / f".{name}.part"
             waiting.write_bytes(content)
             os.replace(waiting, folder / name)
+        vouch(self.model)
         return folder / "model.onnx"
 
     @staticmethod
     def load(path: Path | str) -> Artifact:
         """Read a model file, through the guard, with the card beside it if there is one.
+
+        A file that this process did not write itself is first opened in another process, with limits on memory and
+        time (`engine/probe.py`).
 
         Raises:
             ArtifactError: If there is no such file, or the guard refuses it.
@@ -164,21 +169,17 @@ class Artifact:
         if path.is_dir():
             path = path / "model.onnx"
         model = read_file(path)
-        checked_model(model, name=str(path))
-        card = path.with_name("card.json")
-        try:
-            known = json.loads(card.read_text()) if card.exists() else {}
-        except OSError as error:
-            raise ArtifactError(f"{card} cannot be read: {error.strerror}. The model works without it.") from error
-        except (ValueError, RecursionError) as error:
-            raise ArtifactError(f"{card} is not JSON: {error}. Delete it, the model works without.") from error
-        return Artifact(model, known if isinstance(known, dict) else {})
+        admit(model, name=str(path))
+        return Artifact(model, read_card(path.with_name("card.json")))
 
     def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         try:
-            return np.asarray(self._session.run(None, dict(inputs))[0])
+            outputs = np.asarray(self._session.run(None, dict(inputs))[0])
         except Exception as error:  # its exception types share no public root
             raise ArtifactError(f"ONNX Runtime cannot run the model on these rows: {error}") from error
+        if outputs.ndim < 1:
+            raise ArtifactError("The first output of the model must have a value for each row, it is a single number.")
+        return outputs
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:

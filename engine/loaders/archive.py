@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from engine.errors import DataError
+from engine.loaders.declared import check_declared
 from engine.loaders.joining import ROLES, Arrays, join_arrays, join_frames
 from engine.loaders.paths import files_of
 from engine.loaders.raw import OPEN, TEST, VALID, Raw
@@ -24,16 +24,19 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of an npz file, or that of an npy file as `x`.
 
     Raises:
-        DataError: If it is unreadable, or holds pickled objects.
+        DataError: If it is unreadable, holds pickled objects, or is not what it says.
     """
     try:
         with path.open("rb") as file:  # opened here: numpy leaves it open when it fails
+            check_declared(file, path.stat().st_size)
             content = np.load(file, allow_pickle=False)
             if isinstance(content, np.ndarray):
                 return {"x": content}
             with content:
                 return {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except MemoryError as error:
+        raise DataError(f"{path} must fit in memory; its arrays do not.") from error
+    except Exception as error:  # damaged archives and headers raise whatever their readers stumble over
         hint = "it holds Python objects; save arrays of numbers or text" if "pickle" in str(error) else str(error)
         raise DataError(f"{path} must be a readable npz or npy file: {hint}.") from error
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from engine.errors import DataError
 from engine.loaders.joining import Arrays, join_arrays
@@ -22,6 +25,7 @@ ENDINGS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif"
            ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM"}  # fmt: skip
 FORMATS = tuple(sorted(set(ENDINGS.values())))
 READ_AS = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
+MAX_BYTES = 16 * 2**30  # of all pixels together
 SPLIT_NAMES = {"train", "training", "test", "testing", "valid", "validation", "val"}
 
 
@@ -39,24 +43,34 @@ def read_images(paths: list[Path]) -> np.ndarray:
     Raises:
         DataError: With the files that cannot be read, or differ from the most frequent size and mode.
     """
-    images: list[np.ndarray] = []
+    shapes: list[tuple[int, ...]] = []
     problems: list[str] = []
     for path in paths:
         try:
-            images.append(_read(path))
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombWarning,
-                Image.DecompressionBombError) as error:  # fmt: skip
+            shapes.append(_shape(path))
+        except Exception as error:  # Pillow's readers raise whatever they stumble over
             problems.append(f"{path}: {error}")
     if problems:
         raise DataError(f"{len(problems)} images cannot be read: {_some(problems)}")
-    (usual, _), *others = Counter(image.shape for image in images).most_common()
+    (usual, _), *others = Counter(shapes).most_common()
     if others:
-        offenders = [f"{p} ({_named(i.shape)})" for p, i in zip(paths, images, strict=True) if i.shape != usual]
+        offenders = [f"{p} ({_named(shape)})" for p, shape in zip(paths, shapes, strict=True) if shape != usual]
         raise DataError(
             f"All images must have one size and mode; most are {_named(usual)}, "
             f"{len(offenders)} are not: {_some(offenders)}"
         )
-    return np.stack(images)
+    total = len(paths) * math.prod(usual)
+    if total > MAX_BYTES:
+        raise DataError(f"{len(paths)} images of {_named(usual)} take {total} bytes, at most {MAX_BYTES} are read.")
+    x = np.empty((len(paths), *usual), np.uint8)
+    for number, path in enumerate(paths):
+        try:
+            x[number] = _pixels(path)
+        except Exception as error:
+            problems.append(f"{path}: {error}")
+    if problems:
+        raise DataError(f"{len(problems)} images cannot be read: {_some(problems)}")
+    return x
 
 
 def read_folder(settings: DataSettings) -> Raw:
@@ -92,14 +106,27 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     return classes
 
 
-def _read(path: Path) -> np.ndarray:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image without decoding it; one with more pixels than Pillow's limit is an error."""
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=FORMATS) as image:
             if image.mode not in READ_AS:
                 raise ValueError(f"mode {image.mode} is not 8 bit grey or colour; convert it to PNG with 8 bits")
-            pixels = np.asarray(image.convert(READ_AS[image.mode]), dtype=np.uint8)
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+            yield image
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    with _opened(path) as image:
+        return (len(READ_AS[image.mode]), image.height, image.width)
+
+
+def _pixels(path: Path) -> np.ndarray:
+    with _opened(path) as image:
+        pixels = np.asarray(image.convert(READ_AS[image.mode]), dtype=np.uint8)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _named(shape: tuple[int, ...]) -> str:
