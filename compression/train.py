@@ -203,8 +203,8 @@ def _error(network: Network, valid: Examples | None) -> float:
         return math.nan
     network.eval()
     rows = slice(0, EVALUATION_ROWS)
-    parts = zip(valid.x[rows].split(EVALUATION_BATCH), valid.y[rows].split(EVALUATION_BATCH), strict=True)
-    wrong = sum(int((network(x.float()).argmax(1) != y).sum()) for x, y in parts)
+    x, y = torch.split(valid.x[rows], EVALUATION_BATCH), torch.split(valid.y[rows], EVALUATION_BATCH)
+    wrong = sum(int((network(part.float()).argmax(1) != labels).sum()) for part, labels in zip(x, y, strict=True))
     network.train()
     return wrong / min(EVALUATION_ROWS, len(valid))
 

@@ -45,6 +45,14 @@ class Family(Protocol):
         """Return the multiply-accumulates of one row, exact; None where the family does not count them."""
         ...
 
+    def features(self, candidate: Candidate) -> Sequence[float]:
+        """Return what else is known of a canonical candidate before it is trained, for samplers to learn errors from.
+
+        Always equally many numbers of the order of 1, such as the logarithm of the multiply-accumulates; none where the
+        family knows nothing.
+        """
+        ...
+
     def describe(self, point: Point, trials: Sequence[Trial]) -> Mapping[str, Any]:
         """Return what a card says of a winner beyond its measurements.
 

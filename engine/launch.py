@@ -314,7 +314,14 @@ def _problem(settings: SearchSettings, family: Family) -> Problem:
     )
     cost = Objective(settings.cost, units[settings.cost], limits.get(settings.cost))
     return Problem(
-        family.space, Objective("error"), cost, family.canonical, exact[settings.cost], settings.budget, others
+        family.space,
+        Objective("error"),
+        cost,
+        family.canonical,
+        exact[settings.cost],
+        settings.budget,
+        others,
+        family.features,
     )
 
 

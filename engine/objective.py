@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -44,6 +44,8 @@ class Problem:
         exact_cost: Cost from genes alone, exact, or None where only a trial can tell.
         budget: Number of trials that the study will pay for.
         limits: Further objectives, each with its exact value from genes alone (None where it is unknown).
+        features: What else the family knows of a canonical candidate before it is trained, for a sampler to learn
+            errors from: always equally many numbers, of the order of 1, such as the depth of a network. None: nothing.
     """
 
     space: Space
@@ -53,6 +55,7 @@ class Problem:
     exact_cost: Callable[[Candidate], float | None]
     budget: int
     limits: tuple[tuple[Objective, Callable[[Candidate], float | None]], ...] = ()
+    features: Callable[[Candidate], Sequence[float]] | None = None
 
     def allows(self, candidate: Candidate) -> bool:
         """Say whether a candidate may be trained."""

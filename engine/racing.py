@@ -18,7 +18,7 @@ __all__ = ["Forecast", "Race", "race_for"]
 MIN_CURVES = 8  # whole trainings from which the first forecast is made
 OPTIMISM = 2.0  # spreads by which a trial may fall short of its forecast before it is stopped
 SMALLEST_ERROR = 1e-3  # errors are compared by ratio
-# Of a log error around its forecast, and how many trials this belief weighs: a few first curves look tidier than they are.
+# Of a log error around its forecast, and how many trials this belief weighs: few curves look tidier than they are.
 PRIOR_SPREAD, PRIOR_TRIALS = 0.25, 8
 
 

@@ -74,6 +74,10 @@ class Trivial:
         """Not counted."""
         return None
 
+    def features(self, candidate: Candidate) -> Sequence[float]:  # noqa: ARG002
+        """Nothing is known of a candidate but its genes."""
+        return ()
+
     def describe(self, point: Point, trials: Sequence[Trial]) -> Mapping[str, Any]:  # noqa: ARG002
         """Nothing to tell."""
         return {}

@@ -14,7 +14,7 @@ from compression.export import export
 from compression.layers import empty_weights, lower
 from compression.memory import macs
 from compression.network import Network
-from compression.plan import Plan
+from compression.plan import Convolution, Plan, Pooling
 from compression.train import Examples, Recipe, train
 from engine.artifact import Artifact
 from engine.data import Dataset, Signature
@@ -31,6 +31,7 @@ __all__ = ["Cells", "check_signature", "macs_for", "recipe_for"]
 
 LONG_EPOCHS = 20  # from here on images are moved; a short training only gets worse by it
 MACS_A_ROOT = 200_000
+DEPTH_UNIT = 5.0  # layers that count as much as a factor of ten in size
 PIXELS_A_SHIFT = 14  # images move by up to one pixel for each 14 of their side: 8 x 8 not at all, 28 x 28 by two
 
 
@@ -79,6 +80,22 @@ class Cells:
     def macs(self, candidate: Candidate) -> int:
         """Return the multiply-accumulates of one row through the file."""
         return macs(_small_plan(self.genome(candidate), self.signature))
+
+    def features(self, candidate: Candidate) -> Sequence[float]:
+        """Return logarithms of multiply-accumulates and parameters, and the shares of kinds of layers in the file.
+
+        Candidates of one size differ most in how often a weight is used, how many there are, and in depth.
+        """
+        plan = _small_plan(self.genome(candidate), self.signature)
+        depthwise = sum(isinstance(step, Convolution) and step.is_depthwise for step in plan.steps)
+        pooled = sum(isinstance(step, Pooling) for step in plan.steps)
+        return (
+            math.log10(max(1, macs(plan))) - 5.0,
+            math.log10(plan.parameters) - 3.0,
+            (len(plan.weighted) - depthwise) / DEPTH_UNIT,
+            depthwise / DEPTH_UNIT,
+            pooled / DEPTH_UNIT,
+        )
 
     def prepare(self, data: Dataset, *, seed: int) -> Dataset:  # noqa: ARG002
         """Trials of this family share nothing but the data."""
@@ -167,6 +184,7 @@ def macs_for(signature: Signature) -> int:
     return round(MACS_A_ROOT * math.sqrt(math.prod(signature.shape[1:])))
 
 
+@lru_cache(maxsize=10_000)
 def _small_plan(genome: Genome, signature: Signature) -> Plan:
     """Return the plan of the file: after channels are removed."""
     return plan_of(genome, signature).with_channels(channel_counts(genome))

@@ -57,6 +57,9 @@ class Toy:
     def macs(self, candidate):
         return 8
 
+    def features(self, candidate):
+        return ()
+
     def describe(self, point, trials):
         return {"description": f"size {point.candidate['size']}", "steps": []}
 

@@ -1,0 +1,175 @@
+"""What a sampler has learned: files, failures, and what is known of a candidate without training."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+
+from engine.objective import Problem
+from engine.samplers.encoding import Encoding
+from engine.samplers.gain import staircase
+from engine.space import Candidate
+from engine.trial import State, Trial
+
+__all__ = ["History", "Model", "Rows", "log_cost"]
+
+MAX_DRAWN = 8192  # candidates looked at lately; neighbours of the front come again and again
+
+
+@final
+@dataclass(frozen=True)
+class Model:
+    """What is known of a candidate without training.
+
+    Args:
+        key: Of its canonical form.
+        features: As `Encoding` gives them.
+        log_cost: The exact one, or NaN.
+        is_allowed: Whether it keeps the limits, as far as can be told.
+    """
+
+    key: str
+    features: np.ndarray
+    log_cost: float
+    is_allowed: bool
+
+
+@final
+@dataclass(frozen=True)
+class Rows:
+    """Files and failures in order of number, one array entry each.
+
+    Args:
+        candidates: That built them.
+        numbers: Of the trials.
+        errors: Infinite for a failure.
+        costs: Log of what was measured, NaN for a failure.
+        are_points: Whether it is a file within the limits.
+    """
+
+    candidates: Sequence[Candidate]
+    numbers: np.ndarray
+    errors: np.ndarray
+    costs: np.ndarray
+    are_points: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    @cached_property
+    def front(self) -> np.ndarray:
+        """Places of the non-dominated files, in order of rising cost."""
+        places = np.flatnonzero(self.are_points)
+        return np.asarray(places[staircase(self.costs[places], self.errors[places])])
+
+    def first(self, n_rows: int) -> Rows:
+        """Return the first rows."""
+        return Rows(
+            self.candidates[:n_rows],
+            self.numbers[:n_rows],
+            self.errors[:n_rows],
+            self.costs[:n_rows],
+            self.are_points[:n_rows],
+        )
+
+    def at(self, places: Sequence[int] | np.ndarray) -> Rows:
+        """Return some of the rows."""
+        chosen = np.asarray(places, int)
+        candidates = [self.candidates[place] for place in chosen.tolist()]
+        return Rows(candidates, self.numbers[chosen], self.errors[chosen], self.costs[chosen], self.are_points[chosen])
+
+
+@final
+class History:
+    """What the trials of one problem taught. All that it keeps are memos of pure functions.
+
+    Args:
+        problem: Of the trials.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.encode = Encoding(problem)
+        self._models: dict[str, Model] = {}
+        self._drawn: dict[Candidate, Model] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._told: list[Trial] = []
+        self._columns: tuple[list[Any], ...] = ([], [], [], [], [])  # of _rows_of
+        self.known: set[str] = set()
+        self.log_costs: list[float] = []
+        self.n_paid = 0
+        self._fits: dict[str, tuple[int, np.ndarray]] = {}
+
+    def tell(self, trials: Sequence[Trial]) -> Rows:
+        """Return every file and every failure of these trials, in order of number.
+
+        Afterwards `known` holds the keys of all canonical forms tried, `log_costs` the exact log cost of each trial
+        (NaN where it is unknown), `n_paid` the number of trials that cost budget.
+        """
+        if len(trials) < len(self._told) or not all(map(operator.is_, self._told, trials)):
+            self._forget()
+        for trial in trials[len(self._told) :]:
+            model = self.model(trial.candidate)
+            self.known.add(model.key)
+            self.log_costs.append(model.log_cost)
+            self.n_paid += trial.is_paid
+            for row in self._rows_of(trial):
+                for column, value in zip(self._columns, row, strict=True):
+                    column.append(value)
+            self._told.append(trial)
+        candidates, numbers, errors, costs, are_points = self._columns
+        return Rows(candidates, np.array(numbers, int), np.array(errors), np.array(costs), np.array(are_points, bool))
+
+    def fitted(self, kind: str, n_rows: int, fit: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return what `fit` returns for the first rows of the trials told; it is called once for a number of them."""
+        if kind not in self._fits or self._fits[kind][0] != n_rows:
+            self._fits[kind] = (n_rows, fit())
+        return self._fits[kind][1]
+
+    def model(self, candidate: Candidate) -> Model:
+        """Return what is known of a candidate of the past."""
+        if candidate.key not in self._models:
+            self._models[candidate.key] = self.examine(candidate)
+        return self._models[candidate.key]
+
+    def examine(self, candidate: Candidate) -> Model:
+        """Return what is known of any candidate; the latest ones are remembered."""
+        if candidate not in self._drawn:
+            if len(self._drawn) >= MAX_DRAWN:
+                self._drawn.clear()
+            self._drawn[candidate] = self._examine(candidate)
+        return self._drawn[candidate]
+
+    def _examine(self, candidate: Candidate) -> Model:
+        canonical = self.problem.canonical(candidate)
+        cost = self.problem.exact_cost(canonical)
+        exact = math.nan if cost is None else log_cost(cost)
+        return Model(canonical.key, self.encode(canonical), exact, self.problem.allows(canonical))
+
+    def _rows_of(self, trial: Trial) -> list[tuple[Candidate, int, float, float, bool]]:
+        rows = []
+        if trial.state is State.COMPLETE:
+            for point in trial.points:
+                error, cost = point.values[self.problem.error.name], point.values[self.problem.cost.name]
+                allowed = self.problem.error.allows(error) and self.problem.cost.allows(cost)
+                if math.isfinite(error) and math.isfinite(cost):
+                    rows.append((point.candidate, trial.number, error, log_cost(cost), allowed))
+        if trial.estimate is not None:  # stopped on the way: no file, but what was expected of it
+            exact = self.model(trial.candidate).log_cost
+            rows.append((trial.candidate, trial.number, trial.estimate, exact, False))
+        if not rows and trial.state in (State.COMPLETE, State.FAILED):
+            rows.append((trial.candidate, trial.number, math.inf, math.nan, False))
+        return rows
+
+
+def log_cost(cost: float) -> float:
+    """Return the logarithm of a cost; costs are compared by ratio."""
+    return math.log(max(cost, 1e-9))

@@ -1,0 +1,104 @@
+"""Candidates that are compared before one is proposed: spread ones, neighbours of the front, random ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from engine.samplers.history import History, Model, Rows
+from engine.space import Candidate
+
+__all__ = ["Draw", "neighbours", "pool", "spread"]
+
+SPREAD_POOL = 64  # draws of which the first design takes the one with the loneliest cost
+RANDOM_SHARE = 0.15  # of the pool
+CROSS_SHARE = 0.15  # of the pool
+STEPS = (0.5, 0.3, 0.2)  # chance to change one, two, three genes
+TRIES = 4  # draws for each place in the pool, before a space counts as nearly used up
+
+
+@final
+@dataclass(frozen=True)
+class Draw:
+    """A new candidate within the limits, and what is known of it."""
+
+    candidate: Candidate
+    model: Model
+
+
+def spread(history: History, taken: np.ndarray, known: set[str], rng: np.random.Generator) -> Candidate | None:
+    """Return the random candidate whose log cost lies farthest from all taken, or None if nothing is new."""
+    drawn = []
+    for _ in range(SPREAD_POOL):
+        candidate = history.problem.space.sample(rng)
+        model = history.examine(candidate)
+        if model.is_allowed and model.key not in known:
+            drawn.append(Draw(candidate, model))
+            if np.isnan(model.log_cost):
+                return candidate
+    if not drawn:
+        return None
+    costs = np.array([draw.model.log_cost for draw in drawn])
+    taken = taken[~np.isnan(taken)]
+    if not len(taken):
+        return drawn[int(np.argsort(costs, kind="stable")[len(costs) // 2])].candidate
+    return drawn[int(np.abs(costs[:, None] - taken).min(axis=1).argmax())].candidate
+
+
+def pool(history: History, rows: Rows, known: set[str], rng: np.random.Generator, size: int) -> list[Draw]:
+    """Return distinct new candidates: neighbours of front members, children of two of them, random ones."""
+    space = history.problem.space
+    front = rows.front
+    members = [rows.candidates[place] for place in front.tolist()]
+    weights = _attention(rows.costs[front], rows.numbers[front])
+
+    n = TRIES * size  # drawn at once: one call a candidate would take longer than all the rest
+    kinds, places = rng.random(n).tolist(), rng.choice(len(members), size=n, p=weights).tolist()
+    changes = rng.choice(range(1, len(STEPS) + 1), size=n, p=STEPS).tolist()
+
+    def draw(number: int) -> Candidate:
+        kind, place = kinds[number], places[number]
+        if kind < RANDOM_SHARE:
+            return space.sample(rng)
+        parent = members[place]
+        if kind < RANDOM_SHARE + CROSS_SHARE and len(members) > 1:
+            beside = place + 1 if place + 1 < len(members) else place - 1
+            parent = space.cross(parent, members[beside], rng)
+        return space.mutate(parent, rng, genes=changes[number])
+
+    return list(_distinct(history, draw, known, size))
+
+
+def neighbours(
+    history: History, parents: Sequence[Candidate], known: set[str], rng: np.random.Generator, size: int
+) -> list[Draw]:
+    """Return distinct new candidates that differ from one of the parents in one gene."""
+    space = history.problem.space
+    return list(
+        _distinct(history, lambda number: space.mutate(parents[number % len(parents)], rng, genes=1), known, size)
+    )
+
+
+def _distinct(history: History, draw: Callable[[int], Candidate], known: set[str], size: int) -> Iterator[Draw]:
+    drawn: set[str] = set()
+    for number in range(TRIES * size):
+        if len(drawn) == size:
+            return
+        candidate = draw(number)
+        model = history.examine(candidate)
+        if model.key not in known and model.key not in drawn and model.is_allowed:
+            drawn.add(model.key)
+            yield Draw(candidate, model)
+
+
+def _attention(costs: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return the chance of each front member to be a parent: a third each for all, for wide gaps, for recent ones."""
+    gaps = np.diff(costs, prepend=costs[0], append=costs[-1])
+    width = gaps[:-1] + gaps[1:]
+    age = np.argsort(np.argsort(-numbers, kind="stable"), kind="stable")
+    recency = 0.5 ** (age / max(1.0, len(costs) / 4))
+    parts = [np.ones(len(costs)), width if width.sum() > 0 else np.ones(len(costs)), recency]
+    return np.asarray(sum(part / part.sum() for part in parts) / 3)

@@ -1,0 +1,173 @@
+"""The parts of the Pareto sampler against slower ways to the same numbers."""
+
+import math
+
+import numpy as np
+import pytest
+
+from engine.objective import Objective, Problem
+from engine.samplers.belief import Belief
+from engine.samplers.encoding import REACH, Encoding
+from engine.samplers.gain import expected_gain, staircase
+from engine.samplers.history import History
+from engine.samplers.pareto import ParetoSampler
+from engine.samplers.surrogate import Surrogate, _loss, fitted_scales
+from engine.space import Candidate, Choice, Int, Space
+from engine.trial import Point, State, Trial
+
+SPACE = Space({"width": Int(1, 64, log=True), **{f"op{k}": Choice(("a", "b", "none")) for k in range(3)}})
+
+
+def problem(features=None, exact_cost=None):
+    return Problem(
+        SPACE,
+        Objective("error"),
+        Objective("bytes"),
+        lambda candidate: candidate,
+        exact_cost or (lambda candidate: 10.0 * candidate["width"]),
+        100,
+        features=features,
+    )
+
+
+def trials_of(n, error, *, seed=0):
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(n):
+        candidate = SPACE.sample(rng)
+        values = {"error": error(candidate), "bytes": 10.0 * candidate["width"]}
+        found.append(Trial(number, candidate, State.COMPLETE, (Point(candidate, values),)))
+    return found
+
+
+def simple_error(candidate):
+    good = sum(candidate[f"op{k}"] == "a" for k in range(3))
+    return 0.6 / candidate["width"] ** 0.4 + 0.05 * (3 - good)
+
+
+def volume(costs, errors, end, reference):
+    """The area between the staircase and the corner, by hand."""
+    order = staircase(np.array(costs), np.array(errors))
+    total = 0.0
+    for step, place in enumerate(order):
+        right = costs[order[step + 1]] if step + 1 < len(order) else end
+        total += (right - costs[place]) * max(0.0, reference - errors[place])
+    return total
+
+
+def test_the_gain_is_the_mean_growth_of_the_hypervolume():
+    rng = np.random.default_rng(0)
+    front_costs, front_errors = np.array([1.0, 2.0, 3.5]), np.array([-1.0, -1.4, -2.0])
+    costs = np.array([0.5, 2.0, 2.6, 4.0])
+    mean, spread = np.array([-0.8, -1.6, -1.2, -2.1]), np.array([0.3, 0.2, 0.5, 0.1])
+    found = expected_gain(front_costs, front_errors, costs, mean, spread)
+    end, reference = 4.0 + 0.05 * 3.5, -1.0 + 0.1
+    before = volume(front_costs, front_errors, end, reference)
+    for k in range(4):
+        draws = mean[k] + spread[k] * rng.standard_normal(4000)
+        grown = [volume([*front_costs, costs[k]], [*front_errors, drawn], end, reference) - before for drawn in draws]
+        assert found[k] == pytest.approx(np.mean(grown), abs=5 * np.std(grown) / math.sqrt(4000) + 1e-9)
+
+
+def test_the_gradient_of_the_likelihood_is_its_slope():
+    rng = np.random.default_rng(1)
+    places = rng.random((2, 12))
+    apart = (places[:, :, None] - places[:, None]) ** 2
+    at, targets, prior = np.array([-0.5, 0.3, -2.0]), rng.standard_normal(12), np.array([-1.0, -1.0, -3.5])
+    _, gradient = _loss(at, apart, targets, prior)
+    for k in range(3):
+        step = np.eye(3)[k] * 1e-5
+        slope = (_loss(at + step, apart, targets, prior)[0] - _loss(at - step, apart, targets, prior)[0]) / 2e-5
+        assert gradient[k] == pytest.approx(slope, rel=1e-4, abs=1e-6)
+
+
+def test_the_surrogate_finds_which_feature_matters_and_how_surely_it_knows():
+    rng = np.random.default_rng(2)
+    features, groups = rng.random((60, 3)), np.array([0, 1, 2])
+    values = np.sin(4 * features[:, 1]) + 0.01 * rng.standard_normal(60)
+    scales = fitted_scales(features, groups, values)
+    assert scales[1] > scales[0] + 1
+    assert scales[1] > scales[2] + 1
+    surrogate = Surrogate.conditioned(features, groups, values, scales)
+    new = rng.random((200, 3))
+    mean, spread = surrogate.predict(new)
+    assert np.corrcoef(mean, np.sin(4 * new[:, 1]))[0, 1] > 0.99
+    _, far = surrogate.predict(new + 3)
+    assert far.min() > spread.max()
+
+
+def test_surprises_are_those_of_leaving_each_row_out():
+    rng = np.random.default_rng(3)
+    features, groups, scales = rng.random((9, 2)), np.array([0, 1]), np.array([0.5, 0.0, -2.0])
+    targets = rng.standard_normal(9)
+    targets = (targets - targets.mean()) / targets.std()  # so that leaving one out moves neither center nor scale much
+    surrogate = Surrogate.conditioned(features, groups, targets, scales)
+    scaled = features * np.exp(0.5 * scales[:2])
+    distance = np.sqrt(5) * np.linalg.norm(scaled[:, None] - scaled, axis=2)
+    kernel = (1 + distance + distance**2 / 3) * np.exp(-distance) + (np.exp(-2.0) + 1e-6) * np.eye(9)
+    for left in range(9):
+        rest = [k for k in range(9) if k != left]
+        weights = np.linalg.solve(kernel[np.ix_(rest, rest)], kernel[rest, left])
+        variance = surrogate.variance * (kernel[left, left] - weights @ kernel[rest, left])
+        expected = (targets[left] - weights @ targets[rest]) ** 2 / variance
+        assert surrogate.surprises()[left] == pytest.approx(expected, rel=1e-6)
+
+
+def test_counts_do_not_depend_on_the_order_of_alike_genes():
+    encode = Encoding(problem(features=lambda candidate: [candidate["width"] / 64]))
+    one = encode(Candidate.of({"width": 8, "op0": "a", "op1": "b", "op2": "none"}))
+    two = encode(Candidate.of({"width": 8, "op0": "none", "op1": "a", "op2": "b"}))
+    groups = encode.groups(len(one) + 1)
+    assert groups.max() == 3
+    assert not np.array_equal(one[groups[:-1] == 0], two[groups[:-1] == 0])
+    assert np.array_equal(one[groups[:-1] == 1], two[groups[:-1] == 1])
+    assert one[-1] == 8 / 64
+    far = encode(Candidate.of({"width": 64, "op0": "b", "op1": "none", "op2": "a"}))
+    near = encode(Candidate.of({"width": 1, "op0": "a", "op1": "a", "op2": "b"}))
+    assert np.linalg.norm((far - near)[groups[:-1] == 0]) == pytest.approx(REACH)
+
+
+@pytest.mark.parametrize("exact_cost", [None, lambda _: None], ids=["exact", "learned"])
+def test_what_is_pending_is_not_asked_for_again(exact_cost):
+    history = History(problem(exact_cost=exact_cost))
+    rows = history.tell(trials_of(40, simple_error))
+    rng = np.random.default_rng(5)
+    models = [history.examine(SPACE.sample(rng)) for _ in range(100)]
+    gains = Belief.of(history, rows, []).gains(models)
+    best = int(np.argmax(gains))
+    after = Belief.of(history, rows, [models[best]]).gains(models)
+    assert after[best] < gains[best]
+
+
+def test_a_history_told_other_trials_forgets():
+    history = History(problem())
+    one, other = trials_of(20, simple_error), trials_of(20, simple_error, seed=1)
+    history.tell(one)
+    history.tell(other[:7])
+    fresh = History(problem())
+    told, expected = history.tell(other), fresh.tell(other)
+    assert history.known == fresh.known
+    assert history.n_paid == fresh.n_paid == 20
+    assert np.array_equal(told.errors, expected.errors)
+
+
+def test_one_more_failure_does_not_change_what_is_known_of_files():
+    history = History(problem())
+    trials = trials_of(20, simple_error)
+    front = history.tell(trials).front
+    failed = Trial(20, SPACE.sample(np.random.default_rng(9)), State.FAILED, error="out of memory")
+    rows = history.tell([*trials, failed])
+    assert np.array_equal(rows.front, front)
+    assert math.isinf(rows.errors[20])
+
+
+def test_where_costs_are_learned_and_trials_fail_a_proposal_depends_on_its_arguments_alone():
+    wanted = problem(exact_cost=lambda _: None)
+    trials = [
+        Trial(trial.number, trial.candidate, State.FAILED) if trial.number < 9 or trial.number % 3 == 0 else trial
+        for trial in trials_of(40, simple_error)
+    ]
+    used = ParetoSampler()
+    for number in (17, 25, 31, 39):
+        fresh = ParetoSampler().propose(wanted, trials[:number], [], np.random.default_rng(number))
+        assert used.propose(wanted, trials[:number], [], np.random.default_rng(number)) == fresh
