@@ -15,7 +15,7 @@ import numpy as np
 from compression.graph import Graph
 from engine.errors import did_you_mean
 
-__all__ = ["CODINGS", "Coding", "coding_named", "decode"]
+__all__ = ["CODINGS", "PALETTES", "Coding", "coding_named", "decode", "decode_palette"]
 
 
 @final
@@ -68,8 +68,13 @@ CODINGS = {
         Coding("int2", 2, 0, 3, 1.5, digits=4),
         Coding("ternary", 1.6, 0, 2, 1.0, digits=5),
         Coding("sparse4", 2, -7, 7, density=0.25),
+        Coding("sparse8", 3, -127, 127, density=0.25),
     )
 }
+
+# A code is the place of a value in a short list, which lies in the file as float16. Only for weights that are trained
+# already: what learns on a fixed grid takes one of the codings above.
+PALETTES = {coding.name: coding for coding in (Coding("palette2", 2, 0, 3, digits=4), Coding("palette4", 4, 0, 15))}
 
 
 def coding_named(name: str) -> Coding:
@@ -100,10 +105,30 @@ def decode(graph: Graph, coding: Coding, values: np.ndarray, kept: int) -> tuple
     if coding.name == "float16":
         return graph.node("Cast", graph.weights(values.astype(np.float16)), to=1), len(values)
     if coding.density < 1:
-        return _decode_bitmap(graph, values, kept)
+        return _decode_bitmap(graph, coding, values, kept)
     if not coding.digits:
         return graph.node("Cast", graph.weights(values.astype(np.int8), coding.name), to=1), len(values)
     return _decode_digits(graph, coding, values)
+
+
+def decode_palette(graph: Graph, coding: Coding, codes: np.ndarray, codebook: np.ndarray) -> tuple[str, int]:
+    """Write places in a list of values, the list, and the operators that make float32 of them.
+
+    Args:
+        graph: Receives constants and nodes.
+        coding: One of `PALETTES`.
+        codes: Places in the list, int, shape (n,).
+        codebook: Values, float16, shape (at most coding.high + 1,).
+
+    Returns:
+        Name of the decoded tensor, float32, and its length, which is n rounded up to whole bytes.
+    """
+    values = graph.node("Cast", graph.weights(codebook.astype(np.float16)), to=1)
+    if not coding.digits:
+        places = graph.node("Cast", graph.weights(codes.astype(np.int8), "uint4"), to=6)
+        return graph.node("Gather", values, places), len(codes)
+    places, length = _digits(graph, codes, coding.high + 1, coding.digits)
+    return graph.node("Reshape", graph.node("Gather", values, places), graph.integers([-1])), length
 
 
 def _decode_digits(graph: Graph, coding: Coding, values: np.ndarray) -> tuple[str, int]:
@@ -113,7 +138,7 @@ def _decode_digits(graph: Graph, coding: Coding, values: np.ndarray) -> tuple[st
     return graph.node("Reshape", centred, graph.integers([-1])), length
 
 
-def _decode_bitmap(graph: Graph, values: np.ndarray, kept: int) -> tuple[str, int]:
+def _decode_bitmap(graph: Graph, coding: Coding, values: np.ndarray, kept: int) -> tuple[str, int]:
     """Write a bit for each position and the codes of those that stay; the k-th one takes the k-th code."""
     stays = values != 0
     stays[np.flatnonzero(~stays)[: kept - int(stays.sum())]] = True
@@ -121,7 +146,7 @@ def _decode_bitmap(graph: Graph, values: np.ndarray, kept: int) -> tuple[str, in
     digits, length = _digits(graph, stays.astype(np.int64), 2, 8)
     bits = graph.node("Reshape", digits, graph.integers([-1]))
     places = graph.node("Mul", graph.node("CumSum", bits, graph.integers([0], shape=())), bits)
-    floats = graph.node("Cast", graph.weights(codes, "int4"), to=1)
+    floats = graph.node("Cast", graph.weights(codes, "int4" if coding.reach < 8 else "int8"), to=1)
     return graph.node("Gather", floats, places), length
 
 

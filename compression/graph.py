@@ -15,12 +15,12 @@ __all__ = ["LOCAL_DOMAIN", "Graph", "packed_nibbles"]
 
 LOCAL_DOMAIN = "l"
 BASE_OPSET = 13  # the lowest in which Softmax, Split and Squeeze have the form written here
-TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "float16": 10, "int4": 22, "str": 8}
-NEEDS = {"int4": (21, 10)}  # element type -> lowest opset and IR version
+TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "float16": 10, "uint4": 21, "int4": 22, "str": 8}
+NEEDS = {"int4": (21, 10), "uint4": (21, 10)}  # element type -> lowest opset and IR version
 
 
 def packed_nibbles(codes: np.ndarray) -> bytes:
-    """Pack signed four-bit codes, int8, shape (n,), two a byte, low half first, as ONNX does."""
+    """Pack four-bit codes, int8, shape (n,), two a byte, low half first, as ONNX does."""
     padded = np.zeros(len(codes) + len(codes) % 2, np.uint8)
     padded[: len(codes)] = codes.astype(np.int8).view(np.uint8) & 15
     return (padded[0::2] | (padded[1::2] << 4)).tobytes()
@@ -52,6 +52,16 @@ class Graph:
         """The nodes so far."""
         return self._nodes
 
+    @property
+    def tensors(self) -> list[TensorProto]:
+        """The tensors so far."""
+        return self._tensors
+
+    @property
+    def opset(self) -> int:
+        """The lowest opset that has the types in use so far."""
+        return self._opset
+
     def node(self, operator: str, *inputs: str, output: str | None = None, **attributes: object) -> str:
         """Add a node with one output and return the output's name."""
         name = output or next(self._names)
@@ -70,11 +80,11 @@ class Graph:
         """Add trained values; never shared with equal ones, so that the length of a file does not depend on them.
 
         Args:
-            array: Values; for kind `int4` signed codes, int8.
+            array: Values; for kinds `int4` and `uint4` codes, int8.
             kind: Element type to write; by default the array's own.
         """
         kind = kind or str(array.dtype)
-        raw = packed_nibbles(array.reshape(-1)) if kind == "int4" else np.ascontiguousarray(array).tobytes()
+        raw = packed_nibbles(array.reshape(-1)) if kind in NEEDS else np.ascontiguousarray(array).tobytes()
         opset, ir = NEEDS.get(kind, (0, 0))
         self._opset, self._ir = max(self._opset, opset), max(self._ir, ir)
         name = next(self._names)

@@ -23,7 +23,7 @@ from nas.settings import Settings, TrainSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES += sorted((ROOT / "docs").glob("**/*.md"))
 PACKAGES = ("engine", "compression", "nas", "experiments")
 
 # A documented search is run with these keys instead of its own, and with a fiftieth of its budget.

@@ -1,0 +1,92 @@
+"""Search for the smallest files of a model: `python -m compression.search model=m.onnx data=npz data.path=d.npz`.
+
+Everything heavy is imported inside the functions, so that `--help` and a mistyped group answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from engine.arguments import lenient
+from engine.errors import EXIT_INTERRUPTED, EngineError, report_error
+
+if TYPE_CHECKING:
+    from compression.family import Recipes
+    from compression.settings import Settings
+    from engine.artifact import Artifact
+    from engine.launch import Run
+    from engine.load import Loaded
+
+__all__ = ["main", "run"]
+
+
+def run(settings: Settings) -> Run:
+    """Search as the command does.
+
+    Where no file keeps `max_bytes`, the smallest one is written to the folder `smallest` of the run.
+
+    Example:
+        >>> from compression.settings import Settings
+        >>> result = run(Settings(model="m.onnx", budget=8, run="runs/small"))  # doctest: +SKIP
+        >>> result.front.best_under(bytes=4000)  # doctest: +SKIP
+    """
+    return _searched(settings)[0]
+
+
+def _searched(settings: Settings) -> tuple[Run, tuple[Path, Artifact] | None]:
+    from compression.original import labelled, recipes_for, smallest_beyond
+    from engine.launch import search
+
+    settings, is_labelled = labelled(settings)
+    seen: list[tuple[Settings, Recipes, Loaded]] = []
+
+    def complete(loaded: Loaded) -> tuple[Settings, Recipes]:
+        completed, family = recipes_for(settings, loaded, is_labelled=is_labelled)
+        seen.append((completed, family, loaded))
+        return completed, family
+
+    found = search(settings, complete, name=settings.space.name)
+    return found, smallest_beyond(found, *seen[0])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    codes = [0]
+
+    @hydra.main(version_base="1.3", config_path="../conf", config_name="compression")
+    def composed(config: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        from compression.original import ending_for
+        from compression.settings import Settings
+        from engine.command import main_guard
+        from engine.settings import build
+
+        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        told = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
+
+        def work() -> int:
+            settings = build(Settings, plain)
+            return ending_for(settings, *_searched(settings), told)
+
+        codes.append(main_guard(work))
+        if codes[-1] == EXIT_INTERRUPTED:
+            sys.exit(EXIT_INTERRUPTED)  # a sweep ends too
+
+    try:
+        sys.argv = [sys.argv[0], *lenient(given, Path(__file__).parent.parent / "conf")]
+    except EngineError as error:
+        return report_error(error)
+    composed()
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
