@@ -18,8 +18,6 @@ from statistics import mean, stdev
 from typing import final
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from compression.export import export
 from compression.network import Network
@@ -72,23 +70,22 @@ def measure(data: Dataset, recipe: Recipe, seed: int) -> tuple[float, int]:
 
 
 def run(settings: Settings) -> int:
-    """Print the table."""
+    """Print a line for each recipe as it is measured, then the best one."""
     seeds = [int(seed) for seed in settings.seeds.split(",")]
-    table = Table("batch", "largest shift", "learning rate", "validation error", "seconds", "bytes")
+    found: list[tuple[float, str]] = []
     for recipe in recipes(settings.epochs):
         start = time.perf_counter()
         measured = [measure(load(settings.data, seed=seed).dataset, recipe, seed) for seed in seeds]
         errors = [100 * error for error, _ in measured]
         spread = f" ± {stdev(errors):.2f}" if len(errors) > 1 else ""
-        table.add_row(
-            str(recipe.batch_rows),
-            str(recipe.shift),
-            str(recipe.learning_rate),
-            f"{mean(errors):.2f}{spread} %",
-            f"{(time.perf_counter() - start) / len(seeds):.0f}",
-            f"{measured[0][1]:,}",
+        seconds = (time.perf_counter() - start) / len(seeds)
+        text = (
+            f"batch {recipe.batch_rows}, shift {recipe.shift}, learning rate {recipe.learning_rate}: "
+            f"validation error {mean(errors):.2f}{spread} %, {seconds:.0f} s a seed, {measured[0][1]:,} B"
         )
-    Console(width=120).print(table)
+        print(text, flush=True)
+        found.append((mean(errors), text))
+    print(f"Best: {min(found)[1]}")
     return 0
 
 
