@@ -30,7 +30,7 @@ QUICK = (
     *("backend=serial", "train.steps=10", "train.epochs=0.1", "space.stages=2", "space.widths=[4,8]"),
     *("finish.members=1", "quiet=true"),
 )
-POLL_SECONDS, PATIENCE_SECONDS = 0.02, 120
+POLL_SECONDS, PATIENCE_SECONDS = 0.02, 250
 
 
 def settings_of(folder, **given):
