@@ -181,7 +181,7 @@ def _apply(plan: Plan, step: Step, values: Mapping[str, Tensor], weighted: Weigh
 
 
 def _average(x: Tensor, stride: int, dimensions: int) -> Tensor:
-    """Return the mean over windows of three without the padding; as a convolution, twice as fast as torch's pooling."""
+    """Return the mean over windows of three without the padding; as a convolution, faster than torch's pooling."""
     convolve = CONVOLUTIONS[dimensions]
     window = x.new_ones(1, 1, *[3] * dimensions)
     total = convolve(x, window.expand(x.shape[1], *window.shape[1:]).contiguous(), None, stride, 1, 1, x.shape[1])

@@ -3,8 +3,7 @@
     python -m experiments.bench_recipe data.name=npz data.path=fashion_mnist.npz epochs=2 seeds=0,1,2
 
 One network (three stages of dense 3 x 3 convolutions, ternary) is trained with every recipe of a small grid. The error
-is that of the written file on validation rows; test rows are not read. The defaults of `compression.train.Recipe` are
-the best row of this table.
+is that of the written file on validation rows; test rows are not read.
 """
 
 from __future__ import annotations

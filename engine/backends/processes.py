@@ -26,7 +26,7 @@ MAX_FAILED_STARTS = 3  # in a row
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-# The C library of Linux gives freed memory back and asks for it again at each step of a training: a fifth of its time.
+# The C library of Linux gives freed memory back and asks for it again at each step of a training.
 HELD_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
 WORKER_ENVIRONMENT = ONE_THREAD | HELD_MEMORY
 

@@ -162,7 +162,7 @@ class History:
                 allowed = self.problem.error.allows(error) and self.problem.cost.allows(cost)
                 if math.isfinite(error) and math.isfinite(cost):
                     rows.append((point.candidate, trial.number, error, log_cost(cost), allowed))
-        if trial.estimate is not None:  # stopped on the way: no file, but what was expected of it
+        if trial.state is State.RACED and trial.estimate is not None:  # no file, but what was expected of it
             exact = self.model(trial.candidate).log_cost
             rows.append((trial.candidate, trial.number, trial.estimate, exact, False))
         if not rows and trial.state in (State.COMPLETE, State.FAILED):
