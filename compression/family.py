@@ -70,6 +70,11 @@ class Recipes:
         """Where candidates come from."""
         return recipes_space(self.anatomy, self.settings)
 
+    @property
+    def portfolio(self) -> Sequence[Candidate]:
+        """No recipe is known to do well everywhere."""
+        return ()
+
     def canonical(self, candidate: Candidate) -> Candidate:
         """Return the representative of all candidates that build the same file."""
         return canonical_of(candidate, self.anatomy, self.settings)

@@ -33,6 +33,11 @@ class Family(Protocol):
         """Where candidates come from."""
         ...
 
+    @property
+    def portfolio(self) -> Sequence[Candidate]:
+        """Candidates that are known to do well on most data, of many sizes; empty where none are known."""
+        ...
+
     def canonical(self, candidate: Candidate) -> Candidate:
         """Return the representative of all candidates that build the same model; idempotent."""
         ...

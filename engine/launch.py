@@ -322,6 +322,7 @@ def _problem(settings: SearchSettings, family: Family) -> Problem:
         settings.budget,
         others,
         family.features,
+        tuple(family.portfolio),
     )
 
 

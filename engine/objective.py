@@ -46,6 +46,7 @@ class Problem:
         limits: Further objectives, each with its exact value from genes alone (None where it is unknown).
         features: What else the family knows of a canonical candidate before it is trained, for a sampler to learn
             errors from: always equally many numbers, of the order of 1, such as the depth of a network. None: nothing.
+        portfolio: Candidates that the family knows to do well on most data, of many costs; a sampler may begin there.
     """
 
     space: Space
@@ -56,6 +57,7 @@ class Problem:
     budget: int
     limits: tuple[tuple[Objective, Callable[[Candidate], float | None]], ...] = ()
     features: Callable[[Candidate], Sequence[float]] | None = None
+    portfolio: tuple[Candidate, ...] = ()
 
     def allows(self, candidate: Candidate) -> bool:
         """Say whether a candidate may be trained."""

@@ -99,7 +99,7 @@ def _stratified(
     taken = np.minimum(np.floor(exact).astype(np.int64), sizes - 1)
     lacking = min(math.ceil(len(rows) * share - 1e-9), len(rows) - 1) - taken.sum()
     for stratum in np.argsort(taken - exact, kind="stable"):
-        if lacking > 0 and taken[stratum] < sizes[stratum] - 1:
+        if lacking > 0 and taken[stratum] < min(math.ceil(exact[stratum] - 1e-9), sizes[stratum] - 1):
             taken[stratum] += 1
             lacking -= 1
     order = np.argsort(strata, kind="stable")

@@ -62,6 +62,11 @@ class Trivial:
         """A million sizes, so that hardly any repeats."""
         return Space({"size": Int(1, 1_000_000)})
 
+    @property
+    def portfolio(self) -> Sequence[Candidate]:
+        """No size is better than another."""
+        return ()
+
     def canonical(self, candidate: Candidate) -> Candidate:
         """Return the candidate: no two build the same file."""
         return candidate

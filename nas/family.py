@@ -26,6 +26,7 @@ from nas.cells import CellsSettings, Genome, cells_space
 from nas.describe import describe
 from nas.finish import finish
 from nas.network import channel_counts, plan_of
+from nas.portfolio import portfolio
 
 __all__ = ["Cells", "check_signature", "macs_for", "recipe_for"]
 
@@ -64,6 +65,11 @@ class Cells:
     def space(self) -> Space:
         """Where candidates come from."""
         return cells_space(self.settings)
+
+    @cached_property
+    def portfolio(self) -> Sequence[Candidate]:
+        """Plain networks of many widths."""
+        return portfolio(self.settings, min(self.signature.shape[1:]))
 
     def canonical(self, candidate: Candidate) -> Candidate:
         """Return the representative of all candidates that build the same network."""

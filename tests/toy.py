@@ -48,6 +48,8 @@ class Toy:
     def space(self):
         return Space({"size": Int(1, self.largest), "twin": Choice(("a", "b"))})
 
+    portfolio = ()
+
     def canonical(self, candidate):
         return candidate.replace(twin="a") if candidate["size"] % 2 == 0 else candidate
 

@@ -30,22 +30,28 @@ class Draw:
 
 
 def spread(history: History, taken: np.ndarray, known: set[str], rng: np.random.Generator) -> Candidate | None:
-    """Return the random candidate whose log cost lies farthest from all taken, or None if nothing is new."""
-    drawn = []
-    for _ in range(SPREAD_POOL):
-        candidate = history.problem.space.sample(rng)
-        model = history.examine(candidate)
-        if model.is_allowed and model.key not in known:
-            drawn.append(Draw(candidate, model))
-            if np.isnan(model.log_cost):
-                return candidate
+    """Return the new candidate whose log cost lies farthest from all taken, or None if nothing is new.
+
+    As long as the portfolio holds new ones, it is one of them, then a random one.
+    """
+    problem = history.problem
+    drawn = _new(history, problem.portfolio, known) or _new(
+        history, [problem.space.sample(rng) for _ in range(SPREAD_POOL)], known
+    )
     if not drawn:
         return None
+    if np.isnan([draw.model.log_cost for draw in drawn]).any():
+        return drawn[0].candidate
     costs = np.array([draw.model.log_cost for draw in drawn])
     taken = taken[~np.isnan(taken)]
     if not len(taken):
         return drawn[int(np.argsort(costs, kind="stable")[len(costs) // 2])].candidate
     return drawn[int(np.abs(costs[:, None] - taken).min(axis=1).argmax())].candidate
+
+
+def _new(history: History, candidates: Sequence[Candidate], known: set[str]) -> list[Draw]:
+    draws = [Draw(candidate, history.examine(candidate)) for candidate in candidates]
+    return [draw for draw in draws if draw.model.is_allowed and draw.model.key not in known]
 
 
 def pool(history: History, rows: Rows, known: set[str], rng: np.random.Generator, size: int) -> list[Draw]:
