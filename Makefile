@@ -17,6 +17,7 @@ test: $(READY)
 
 slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q --hypothesis-profile=default -k "given or hypothesis"
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -33,7 +33,9 @@ def family_checks() -> Iterator[tuple[str, Callable[[Family, Dataset], None]]]:
 
 
 def check_canonical_stays_inside_the_space(family: Family, data: Dataset) -> None:  # noqa: ARG001
-    """Random candidates, their neighbours, children and canonical forms lie in the space."""
+    """Random candidates, their neighbours, children and canonical forms lie in the space, and so does the portfolio."""
+    for candidate in family.portfolio:
+        family.space.check(candidate)
     rng = np.random.default_rng(1)
     for first, second in zip(_candidates(family, 50), _candidates(family, 50, seed=2), strict=True):
         for candidate in (first, family.space.mutate(first, rng, genes=2), family.space.cross(first, second, rng)):

@@ -1,0 +1,1 @@
+"""Tabular models with their preprocessing, in one small file each."""

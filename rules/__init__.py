@@ -1,0 +1,1 @@
+"""Rule classifiers that a person can read, sign and deploy."""
