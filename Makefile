@@ -17,7 +17,7 @@ test: $(READY)
 
 slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
-	$(BIN)/python -m pytest -q --hypothesis-profile=default -k "given or hypothesis"
+	$(BIN)/python -m pytest -q --hypothesis-profile=default -m "hypothesis and not slow"
 
 check: $(READY)
 	$(BIN)/ruff check .

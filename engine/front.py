@@ -12,7 +12,7 @@ import numpy as np
 from engine.errors import StudyError
 from engine.trial import Point
 
-__all__ = ["Front", "hypervolume", "is_dominated"]
+__all__ = ["Front", "hypervolume", "is_dominated", "knee_place"]
 
 
 def is_dominated(point: tuple[float, float], others: Iterable[tuple[float, float]]) -> bool:
@@ -35,6 +35,19 @@ def hypervolume(pairs: Sequence[tuple[float, float]], reference: tuple[float, fl
             total += (best - error) * (reference[1] - cost)
             best = error
     return total
+
+
+def knee_place(pairs: Sequence[tuple[float, float]]) -> int:
+    """Return which (error, cost) lies farthest toward the corner of least error and least cost.
+
+    Both axes count by ratio between the ends: halving the error is worth as much at 10 % as at 1 %. An error of zero
+    counts as half of the smallest other one.
+    """
+    floor = min((error for error, _ in pairs if error > 0), default=1.0) / 2
+    logs = np.log([(max(error, floor), max(cost, 1e-9)) for error, cost in pairs])
+    span = np.ptp(logs, axis=0)
+    scaled = (logs - logs.min(axis=0)) / np.where(span > 0, span, 1.0)
+    return int(np.argmin(scaled.sum(axis=1)))
 
 
 @final
@@ -86,20 +99,12 @@ class Front:
         return hypervolume(pairs, (error, math.log10(cost)))
 
     def knee(self) -> Point:
-        """Return the member that lies farthest toward the corner of least error and least cost.
-
-        Both axes count by ratio between the ends of the front: halving the error is worth as much at 10 % as at 1 %. An
-        error of zero counts as half of the smallest other one.
+        """Return the member that lies farthest toward the corner of least error and least cost, both by ratio.
 
         Raises:
             StudyError: If the front is empty.
         """
-        errors = [error for error, _ in self._filled().pairs()]
-        floor = min((error for error in errors if error > 0), default=1.0) / 2
-        pairs = np.log([(max(error, floor), max(cost, 1e-9)) for error, cost in self.pairs()])
-        span = np.ptp(pairs, axis=0)
-        scaled = (pairs - pairs.min(axis=0)) / np.where(span > 0, span, 1.0)
-        return self.points[int(np.argmin(scaled.sum(axis=1)))]
+        return self.points[knee_place(self._filled().pairs())]
 
     def best_under(self, *, bytes: int) -> Point:
         """Return the most accurate member of at most this many bytes.

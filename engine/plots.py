@@ -14,7 +14,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from engine.front import Front
+from engine.front import Front, knee_place
 from engine.tables import Card, bytes_text, error_text, is_share
 from engine.trial import Point, State, Trial
 
@@ -234,11 +234,7 @@ def _draw_members(axes: Any, cards: Sequence[Card], scale: float) -> None:
 
 def knee_card(cards: Sequence[Card]) -> Card:
     """Return the member at the knee, by validation error and size."""
-    pairs = [(float(card["validation"]["error"]), math.log(card["bytes"])) for card in cards]
-    lows = [min(pair[axis] for pair in pairs) for axis in (0, 1)]
-    spans = [max(pair[axis] for pair in pairs) - lows[axis] or 1.0 for axis in (0, 1)]
-    scores = [sum((pair[axis] - lows[axis]) / spans[axis] for axis in (0, 1)) for pair in pairs]
-    return cards[scores.index(min(scores))]
+    return cards[knee_place([(float(card["validation"]["error"]), float(card["bytes"])) for card in cards])]
 
 
 def _limit(axes: Any, cards: Sequence[Card], points: Sequence[tuple[int, Point]], scale: float) -> None:

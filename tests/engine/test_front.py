@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from engine.errors import StudyError
 from engine.front import Front, hypervolume, is_dominated
+from engine.plots import knee_card
 from engine.space import Candidate
 from engine.trial import Point
 
@@ -124,3 +125,10 @@ def test_the_knee_is_far_from_the_line_between_the_ends():
 def test_an_empty_front_says_so(ask):
     with pytest.raises(StudyError, match="The front is empty: no trial has given a file yet"):
         ask(Front(()))
+
+
+def test_the_picture_and_the_words_name_one_knee():
+    pairs = [(0.09, 21_372), (0.11, 3_080), (0.21, 1_249), (0.61, 570)]
+    cards = [{"validation": {"error": error}, "bytes": cost} for error, cost in pairs]
+    points = [Point(Candidate.of({"w": cost}), {"error": error, "bytes": cost}) for error, cost in pairs]
+    assert knee_card(cards)["bytes"] == Front.of(points).knee().values["bytes"] == 3_080

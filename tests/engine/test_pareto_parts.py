@@ -1,6 +1,7 @@
 """The parts of the Pareto sampler against slower ways to the same numbers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from engine.trial import Point, State, Trial
 SPACE = Space({"width": Int(1, 64, log=True), **{f"op{k}": Choice(("a", "b", "none")) for k in range(3)}})
 
 
-def problem(features=None, exact_cost=None):
+def problem(features=None, exact_cost=None, portfolio=()):
     return Problem(
         SPACE,
         Objective("error"),
@@ -27,6 +28,7 @@ def problem(features=None, exact_cost=None):
         exact_cost or (lambda candidate: 10.0 * candidate["width"]),
         100,
         features=features,
+        portfolio=portfolio,
     )
 
 
@@ -171,3 +173,28 @@ def test_where_costs_are_learned_and_trials_fail_a_proposal_depends_on_its_argum
     for number in (17, 25, 31, 39):
         fresh = ParetoSampler().propose(wanted, trials[:number], [], np.random.default_rng(number))
         assert used.propose(wanted, trials[:number], [], np.random.default_rng(number)) == fresh
+
+
+def test_a_search_begins_with_the_portfolio_far_apart_in_cost():
+    rng = np.random.default_rng(0)
+    members = tuple(SPACE.sample(rng).replace(width=width) for width in (1, 2, 8, 32, 64))
+    asked, sampler, trials = problem(portfolio=members), ParetoSampler(), []
+    for number in range(7):
+        proposed = sampler.propose(asked, trials, [], rng)
+        values = {"error": simple_error(proposed), "bytes": 10.0 * proposed["width"]}
+        trials.append(Trial(number, proposed, State.COMPLETE, (Point(proposed, values),)))
+    widths = [trial.candidate["width"] for trial in trials]
+    assert widths[0] == 8
+    assert set(widths[1:3]) == {1, 64}
+    assert sorted(widths[:5]) == [1, 2, 8, 32, 64]
+    assert [trial.candidate for trial in trials[5:]] != list(members[:2])
+
+
+def test_members_above_the_limit_are_left_out():
+    rng = np.random.default_rng(0)
+    members = tuple(SPACE.sample(rng).replace(width=width) for width in (1, 64))
+    asked = problem(portfolio=members)
+    limited = replace(asked, cost=replace(asked.cost, limit=300.0))
+    assert ParetoSampler().propose(limited, [], [], rng) == members[0]
+    first = Trial(0, members[0], State.COMPLETE, (Point(members[0], {"error": 0.5, "bytes": 10.0}),))
+    assert ParetoSampler().propose(limited, [first], [], rng)["width"] <= 30
