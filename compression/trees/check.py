@@ -11,6 +11,7 @@ from engine.errors import ArtifactError
 __all__ = ["check_trees", "edge_rows"]
 
 ROWS = 200
+LARGEST = (np.finfo(np.float32).min, np.finfo(np.float32).max)
 ROUNDING = 1e-6  # of the sum of the largest leaf values: what float32 sums in another order may differ by
 
 
@@ -75,6 +76,8 @@ def edge_rows(ensemble: Ensemble, rng: np.random.Generator, *, rows: int = ROWS,
         with np.errstate(over="ignore"):
             beside = np.stack([drawn, *(np.nextafter(drawn, np.float32(way)) for way in (-np.inf, np.inf))])
         made[:, column] = beside[rng.integers(0, 3, rows), np.arange(rows)]
+        if not infinite:  # the neighbour of the largest number is
+            made[:, column] = np.clip(made[:, column], *LARGEST)
         is_extreme = rng.random(rows) < 0.15
         made[is_extreme, column] = rng.choice(np.array(extremes, np.float32), int(is_extreme.sum()))
     return made

@@ -44,11 +44,13 @@ def _link(objective: str) -> tuple[str, float]:
         return "exp", 1.0
     if name == "binary":
         return "sigmoid", float(dict(option.split(":") for option in options).get("sigmoid", 1))
+    if name == "cross_entropy":
+        return "sigmoid", 1.0
     if name == "multiclass":
         return "softmax", 1.0
     raise ArtifactError(
         f"The LightGBM objective '{objective}' is not known. Known: {', '.join(IDENTITY + EXPONENTIAL)}, binary, "
-        "multiclass; regression without reg_sqrt."
+        "cross_entropy, multiclass; regression without reg_sqrt."
     )
 
 
@@ -79,6 +81,8 @@ def _tree(nodes: list[Mapping[str, Any]], factor: float) -> Tree:
     def column(value: Callable[[Mapping[str, Any]], Any], in_leaves: Any) -> np.ndarray:
         return np.array([value(n) if is_inner else in_leaves for n, is_inner in zip(nodes, inner, strict=True)])
 
+    # Infinite thresholds, for all but missing values, come as 1e300. They become the largest float32: a row with an
+    # infinite value goes right, as in a model that was saved; LightGBM sends it left until then.
     threshold = column(lambda node: float(node["threshold"]), 0.0)
     # Without missing values in training, NaN is taken for 0.
     missing_left = column(lambda node: node["default_left"] if node["missing_type"] == "NaN"

@@ -176,3 +176,14 @@ def test_an_unknown_way_to_write_leaves_is_told():
     x, y = IRIS
     with pytest.raises(ValueError, match="did you mean 'int8'"):
         pack_ensemble(read_ensemble(DecisionTreeClassifier().fit(x, y)), leaves="int88")
+
+
+def test_lightgbm_splits_that_part_only_missing_values_from_all_others():
+    rng = np.random.default_rng(0)
+    x, missing = rng.integers(-3, 2, (300, 2)).astype(float), rng.random(300) < 0.3
+    x[missing, 0] = np.nan
+    model = lightgbm.LGBMClassifier(n_estimators=3, min_child_samples=5, **QUIET).fit(x, missing.astype(int))
+    nodes = model.booster_.trees_to_dataframe()
+    assert (nodes["threshold"].abs() >= 1e300).any()
+    rows = x.astype(np.float32)
+    assert np.abs(answers(pack_ensemble(read_ensemble(model)), rows) - said(model, rows.astype(float))).max() < 1e-6
