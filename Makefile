@@ -7,7 +7,7 @@ else
 endif
 READY := .venv/.ready
 
-.PHONY: demo test check slow clean
+.PHONY: demo test check slow autosklearn clean
 
 demo: $(READY)
 	$(BIN)/python -m nas.search +space=cells budget=100
@@ -24,6 +24,11 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# auto-sklearn 0.15 in an environment of its own, with the interpreter PYTHON39.
+PYTHON39 ?= python3.9
+autosklearn: $(READY)
+	$(BIN)/python -m automl.autosklearn.install python=$(PYTHON39)
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -14,7 +14,7 @@ from compression.tables import TableGraph
 from engine.errors import ArtifactError
 from engine.loaders.columns import canonical_text
 
-__all__ = ["Bins", "Category", "Encode", "OneHot", "missing", "round_down", "round_up", "text_of"]
+__all__ = ["Above", "Bins", "Category", "Encode", "OneHot", "missing", "round_down", "round_up", "text_of"]
 
 STAND_IN = 3e38  # for NaN, which equals nothing, where NaN is a category
 NEVER = "\0"  # a text that no cell holds
@@ -129,6 +129,32 @@ class Bins:
         return (Block.whole(_by_owner(graph, flags, owners, np.ones(len(owners)), block.size), block.size),)
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Above:
+    """A feature an edge, one where the value is greater than it; NaN is greater than nothing.
+
+    Args:
+        edges: Of each feature, float32.
+    """
+
+    edges: tuple[tuple[float, ...], ...]
+
+    def lower(self, graph: TableGraph, blocks: Blocks, /) -> Blocks:
+        """Write one comparison with all edges, in float16 as far as that is exact."""
+        block = Block.whole(matrix(graph, blocks), width(blocks))
+        owners = [place for place, known in enumerate(self.edges) for _ in known]
+        limits = np.array([edge for known in self.edges for edge in known], np.float32)
+        name = gathered(graph, block.take(owners))
+        with np.errstate(over="ignore"):
+            is_half = limits.astype(np.float16).astype(np.float32) == limits
+        if is_half.all():
+            written = graph.node("Cast", graph.weights(limits.astype(np.float16)), to=1)
+        else:
+            written = graph.weights(limits)
+        return (Block.whole(graph.node("Cast", graph.node("Greater", name, written), to=1), len(owners)),)
+
+
 def missing(graph: TableGraph, block: Block, columns: Sequence[bool] = ()) -> str:
     """Compare with what is missing, in all columns or in some of them: bool, shape (n_rows, n_columns)."""
     if block.is_text:
@@ -179,8 +205,12 @@ def _matches(graph: TableGraph, block: Block, categories: Sequence[Sequence[Cate
 
 def _by_owner(graph: TableGraph, flags: str, owners: Sequence[int], values: np.ndarray, size: int) -> str:
     """Sum flags x values over the flags of each owner: float32, shape (n_rows, size)."""
-    is_small = bool(((values >= 0) & (values <= 255) & (values == np.rint(values))).all())
-    kind = np.uint8 if is_small else np.float32
+    is_whole = bool((values == np.rint(values)).all())
+    fits = {np.uint8: (0, 255), np.int8: (-128, 127)} if is_whole else {}
+    small = [
+        kind for kind, (low, high) in fits.items() if low <= values.min(initial=0) and values.max(initial=0) <= high
+    ]
+    is_small, kind = bool(small), small[0] if small else np.float32
     if size == 1:
         written = graph.weights(values.astype(kind).reshape(-1, 1))
         return graph.node("MatMul", flags, graph.node("Cast", written, to=1) if is_small else written)

@@ -70,16 +70,22 @@ def foreign_model(estimator: Any) -> ForeignModel:
 @final
 @dataclass(frozen=True, eq=False)
 class TreeModel:
-    """An ensemble of trees."""
+    """An ensemble of trees.
+
+    Args:
+        ensemble: With the values that leaves shall have.
+        leaves: How they are written, see `compression.trees.leaves.leaves_of`.
+    """
 
     ensemble: Any
+    leaves: str = "exact"
     codings: tuple[str, ...] = ("float32",)
 
     def lower(self, graph: TableGraph, blocks: Blocks, _: Manner, /) -> tuple[str, TreeModel]:
-        """Write the trees, with exact leaves."""
+        """Write the trees."""
         from compression.trees.lower import lower_ensemble, lower_link
 
-        raw = lower_ensemble(graph, self.ensemble, matrix(graph, blocks))
+        raw = lower_ensemble(graph, self.ensemble, matrix(graph, blocks), leaves=self.leaves)
         return lower_link(graph, self.ensemble, raw), self
 
 

@@ -11,7 +11,18 @@ import numpy as np
 
 from compression.codings import coding_named, decode
 from compression.graph import Graph
-from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Weighted
+from compression.plan import (
+    Addition,
+    Convolution,
+    Linear,
+    Mean,
+    Plan,
+    Pooling,
+    Rescaling,
+    Standardisation,
+    Step,
+    Weighted,
+)
 
 SHARED_USES = 3  # layers alike from which a local function is shorter than writing each in place
 
@@ -85,9 +96,12 @@ def lower(plan: Plan, weights: Mapping[str, Weights]) -> Lowered:
     parts = _decoded(graph, plan, weights)
     uses = Counter(_body_key(step) for step in plan.steps if isinstance(step, Convolution))
     values = {"x": _input(graph, plan)}
-    for step in plan.steps[:-1]:
+    *others, last = (step for step in plan.steps if not isinstance(step, Rescaling))
+    for step in others:
         if isinstance(step, Convolution):
             values[step.name] = _convolution(graph, plan, step, values[step.source], parts[step.name], uses)
+        elif isinstance(step, Standardisation):
+            values[step.name] = _standardised(graph, step, values[step.source])
         elif isinstance(step, Pooling):
             operator = "MaxPool" if step.kind == "max" else "AveragePool"
             values[step.name] = graph.node(operator, values[step.source], **_window(plan, 3, step.stride, is_pool=True))
@@ -95,10 +109,9 @@ def lower(plan: Plan, weights: Mapping[str, Weights]) -> Lowered:
             values[step.name] = graph.node("Sum", *(values[source] for source in step.sources))
         elif isinstance(step, Mean):
             values[step.name] = graph.node("Flatten", graph.node("GlobalAveragePool", values[step.source]))
-    last = plan.steps[-1]
     if not isinstance(last, Linear):
         raise TypeError(f"A plan must end with a Linear step, got {type(last).__name__}.")
-    _linear(graph, values[last.source], parts[last.name])
+    _answer(graph, _linear(graph, values[last.source], parts[last.name]), plan.steps[-1])
     model = graph.model(
         {"x": (signature.dtype, (None, *signature.shape))},
         {"y": ("float32", (None, signature.outputs))},
@@ -108,17 +121,34 @@ def lower(plan: Plan, weights: Mapping[str, Weights]) -> Lowered:
 
 
 def _metadata(plan: Plan) -> dict[str, object]:
-    """Name the classes, unless they are called 0, 1, 2, ... as they are where a file names none."""
+    """Name the classes, unless they are called 0, 1, 2, ... as they are where a file names none; or the regression."""
+    if plan.signature.task == "regression":
+        return {"task": "regression"}
     plain = tuple(str(number) for number in range(plan.signature.outputs))
     return {} if plan.signature.classes == plain else {"classes": list(plan.signature.classes)}
 
 
 def _input(graph: Graph, plan: Plan) -> str:
-    """Whole numbers need no normalisation: the first layer's scale takes it; floats are centred and scaled."""
+    """Whole numbers need no normalisation: the first layer's scale takes it; floats are centred and scaled.
+
+    Each column of a table has a scale of its own: a step of the plan.
+    """
     if plan.signature.dtype == "uint8":
         return graph.node("Cast", "x", to=1)
+    if plan.signature.kind == "table":
+        return "x"
     centred = graph.node("Sub", "x", graph.constant(plan.signature.center))
     return graph.node("Div", centred, graph.constant(plan.signature.spread))
+
+
+def _standardised(graph: Graph, step: Standardisation, source: str) -> str:
+    exponents = graph.node("Cast", graph.weights(np.array(step.exponents, np.int8)), to=1)
+    centres = graph.node("Cast", graph.weights(np.array(step.centres, np.float16)), to=1)
+    scaled = graph.node("Mul", source, graph.node("Pow", graph.constant(2.0), exponents))
+    centred = graph.node("Sub", scaled, centres)
+    known = graph.node("Where", graph.node("IsNaN", centred), graph.constant(0.0), centred)
+    bounds = (graph.weights(np.array(bound, np.float32)) for bound in (-step.bound, step.bound))
+    return graph.node("Clip", known, *bounds)
 
 
 def _shape(plan: Plan, step: Weighted) -> tuple[int, ...]:
@@ -131,7 +161,7 @@ def _shape(plan: Plan, step: Weighted) -> tuple[int, ...]:
 def _decoded(graph: Graph, plan: Plan, weights: Mapping[str, Weights]) -> dict[str, Parts]:
     flat: dict[str, str] = {}
     for name in plan.codings:
-        steps = [step for step in plan.weighted if step.coding == name]
+        steps = [step for step in plan.owners if step.coding == name]
         codes = [weights[step.name].codes.reshape(-1) for step in steps]
         coding = coding_named(name)
         kept = sum(coding.kept(len(part)) for part in codes)
@@ -141,6 +171,7 @@ def _decoded(graph: Graph, plan: Plan, weights: Mapping[str, Weights]) -> dict[s
         flat |= dict(
             zip((s.name for s in steps), graph.split(decoded, [*sizes, rest] if rest else sizes), strict=False)
         )
+    flat |= {s.name: flat[s.shared_with] for s in plan.weighted if isinstance(s, Convolution) and s.shared_with}
     scales = {step.name: weights[step.name].scale for step in plan.weighted}
     biases = {step.name: weights[step.name].bias for step in plan.weighted}
     wide = (-1, *[1] * (1 + plan.dimensions))
@@ -176,7 +207,8 @@ def _halves(graph: Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 def _body_key(step: Convolution) -> tuple[object, ...]:
     groups = step.channels_out if step.is_depthwise else 1
-    return (step.kernel, step.stride, groups, step.has_bias, coding_named(step.coding).is_integer)
+    is_coded = coding_named(step.coding).is_integer
+    return (step.kernel, step.stride, groups, step.has_bias, step.is_linear, is_coded)
 
 
 def _convolution(
@@ -199,11 +231,14 @@ def _body(graph: Graph, plan: Plan, step: Convolution, given: Sequence[str]) -> 
     weight = graph.node("Reshape", flat, shape)
     if coding_named(step.coding).is_integer:
         weight = graph.node("Mul", weight, rest.pop(0))
-    attributes = _window(plan, step.kernel, step.stride, is_pool=False)
-    if step.is_depthwise and step.channels_out > 1:
-        attributes["group"] = step.channels_out
-    result = graph.node("Conv", source, weight, *rest, **attributes)
-    return graph.node("Relu", result) if step.has_bias else result
+    if plan.dimensions:
+        attributes = _window(plan, step.kernel, step.stride, is_pool=False)
+        if step.is_depthwise and step.channels_out > 1:
+            attributes["group"] = step.channels_out
+        result = graph.node("Conv", source, weight, *rest, **attributes)
+    else:
+        result = graph.node("Gemm", source, weight, *rest, transB=1)
+    return graph.node("Relu", result) if step.is_rectified else result
 
 
 def _window(plan: Plan, kernel: int, stride: int, *, is_pool: bool) -> dict[str, Any]:
@@ -217,9 +252,17 @@ def _window(plan: Plan, kernel: int, stride: int, *, is_pool: bool) -> dict[str,
     return attributes
 
 
-def _linear(graph: Graph, source: str, parts: Parts) -> None:
+def _linear(graph: Graph, source: str, parts: Parts) -> str:
     weight = graph.node("Reshape", parts.weight, parts.shape)
     if parts.scale is not None:
         weight = graph.node("Mul", weight, parts.scale)
-    inputs = [source, weight, *([parts.bias] if parts.bias else [])]
-    graph.node("Softmax", graph.node("Gemm", *inputs), output="y")
+    return graph.node("Gemm", source, weight, *([parts.bias] if parts.bias else []))
+
+
+def _answer(graph: Graph, result: str, last: Step) -> None:
+    """End with probabilities, or with values in the units of the target."""
+    if isinstance(last, Rescaling):
+        spread, center = (graph.weights(np.array([value], np.float32)) for value in (last.spread, last.center))
+        graph.node("Add", graph.node("Mul", result, spread), center, output="y")
+    else:
+        graph.node("Softmax", result, output="y")

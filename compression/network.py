@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -12,12 +13,28 @@ from torch import Tensor, nn
 from compression.codings import coding_named
 from compression.layers import Weights
 from compression.magnitude import magnitude_mask, zeros_at
-from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Step
+from compression.plan import (
+    Addition,
+    Convolution,
+    Linear,
+    Mean,
+    Plan,
+    Pooling,
+    Rescaling,
+    Standardisation,
+    Step,
+)
 from compression.quantize import codes_and_scale, fake_quantize
 
 __all__ = ["Network", "Unit", "decoded", "run"]
 
-CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d}
+
+def _dense(x: Tensor, weight: Tensor, bias: Tensor | None, *_window: int) -> Tensor:
+    """Convolve where there are no positions."""
+    return functional.linear(x, weight, bias)
+
+
+CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {0: _dense, 1: functional.conv1d, 2: functional.conv2d}
 Normalisation = nn.BatchNorm1d | nn.BatchNorm2d
 Weigh = Callable[[Convolution | Linear, Tensor], Tensor]
 HALF_MAX = 65504.0
@@ -44,7 +61,7 @@ class Unit(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels_out, channels_in, *[kernel] * dimensions))
         nn.init.normal_(self.weight, std=(2.0 / (channels_in * kernel**dimensions)) ** 0.5)
         if step.has_bias:
-            self.normalisation = nn.BatchNorm1d(channels_out) if dimensions == 1 else nn.BatchNorm2d(channels_out)
+            self.normalisation = nn.BatchNorm2d(channels_out) if dimensions == 2 else nn.BatchNorm1d(channels_out)
 
     @property
     def channel_axis(self) -> int:
@@ -61,7 +78,9 @@ class Unit(nn.Module):
             return functional.linear(x, weight.T, self.bias)
         groups = step.channels_out if step.is_depthwise else 1
         out = self.convolve(x, weight, None, step.stride, step.kernel // 2, 1, groups)
-        return out if self.normalisation is None else functional.relu_(self.normalisation(out))
+        if self.normalisation is not None:
+            out = self.normalisation(out)
+        return functional.relu_(out) if step.is_rectified else out
 
     @torch.no_grad()
     def written(self) -> Weights:
@@ -96,6 +115,8 @@ class Network(nn.Module):
         self.plan = plan
         self.units: dict[str, Unit] = {step.name: Unit(step, plan.dimensions) for step in plan.weighted}
         for name, unit in self.units.items():
+            if isinstance(unit.step, Convolution) and unit.step.shared_with:
+                unit.weight = self.units[unit.step.shared_with].weight
             self.add_module(name, unit)
 
     def quantize(self, is_quantized: bool = True) -> None:
@@ -137,7 +158,7 @@ def run(plan: Plan, weights: Mapping[str, Weights], x: Tensor) -> Tensor:
             return source @ weight if bias is None else source @ weight + bias
         groups = step.channels_out if step.is_depthwise else 1
         out = CONVOLUTIONS[plan.dimensions](source, weight, bias, step.stride, step.kernel // 2, 1, groups)
-        return out.relu() if step.has_bias else out
+        return out.relu() if step.is_rectified else out
 
     return _run(plan, x, weighted)
 
@@ -170,6 +191,12 @@ def _apply(plan: Plan, step: Step, values: Mapping[str, Tensor], weighted: Weigh
             total = total + values[source]
         return total
     x = values[step.source]
+    if isinstance(step, Standardisation):
+        factors, centres = _columns(step)
+        z = x * factors.to(x.device) - centres.to(x.device)
+        return torch.where(z.isnan(), 0.0, z).clamp(-step.bound, step.bound)
+    if isinstance(step, Rescaling):
+        return x * np.float32(step.spread).item() + np.float32(step.center).item()
     if isinstance(step, Mean):
         return x.mean(dim=tuple(range(2, x.dim())))
     if isinstance(step, Pooling):
@@ -178,6 +205,12 @@ def _apply(plan: Plan, step: Step, values: Mapping[str, Tensor], weighted: Weigh
             return pool(x, 3, step.stride, 1)
         return _average(x, step.stride, plan.dimensions)
     return weighted(step, x)
+
+
+@lru_cache(maxsize=256)
+def _columns(step: Standardisation) -> tuple[Tensor, Tensor]:
+    """Return factors and centres, float32, shape (n_columns,)."""
+    return torch.tensor([2.0**exponent for exponent in step.exponents]), torch.tensor(step.centres)
 
 
 def _average(x: Tensor, stride: int, dimensions: int) -> Tensor:

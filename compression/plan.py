@@ -7,13 +7,26 @@ from typing import final
 
 from engine.data import Signature
 
-__all__ = ["Addition", "Convolution", "Linear", "Mean", "Plan", "Pooling", "Step", "Weighted"]
+__all__ = [
+    "Addition",
+    "Convolution",
+    "Linear",
+    "Mean",
+    "Plan",
+    "Pooling",
+    "Rescaling",
+    "Standardisation",
+    "Step",
+    "Weighted",
+]
 
 
 @final
 @dataclass(frozen=True)
 class Convolution:
     """A convolution whose batch normalisation is folded into scale and bias, with an optional ReLU.
+
+    Rows of a table have no positions: in no dimensions a convolution is a dense layer.
 
     Channels belong to groups: tensors that are added to each other share one, so that pruning removes the same
     channels from all of them.
@@ -24,12 +37,15 @@ class Convolution:
         channels_in: Input channels.
         channels_out: Output channels.
         kernel: Side length, odd; padded so that stride 1 keeps the size.
-        stride: Of both axes.
+        stride: Of all axes.
         is_depthwise: One filter a channel; then channels_in equals channels_out.
         has_bias: Whether a normalisation follows, which leaves a bias (and a ReLU).
         coding: Of the weights in the file.
         group_in: Channel group of the input.
         group_out: Channel group of the output.
+        is_linear: Whether its normalisation is the end: no ReLU follows.
+        shared_with: Name of an earlier convolution of the same shape and coding whose codes this one uses, with a scale
+            and a bias of its own; empty for codes of its own.
     """
 
     name: str
@@ -43,6 +59,13 @@ class Convolution:
     coding: str
     group_in: str
     group_out: str
+    is_linear: bool = False
+    shared_with: str = ""
+
+    @property
+    def is_rectified(self) -> bool:
+        """Whether a ReLU follows."""
+        return self.has_bias and not self.is_linear
 
     @property
     def weight_shape(self) -> tuple[int, int, int]:
@@ -92,7 +115,44 @@ class Linear:
     group_in: str
 
 
-Step = Convolution | Pooling | Addition | Mean | Linear
+@final
+@dataclass(frozen=True)
+class Standardisation:
+    """The columns of a table, centred and scaled: x * 2**exponent - centre, missing values 0, all within a bound.
+
+    A power of two is within a factor of 1.5 of any scale and takes one byte a column. The numbers are measured on
+    training rows (`with_numbers`), not trained.
+
+    Args:
+        name: Of its output.
+        source: Name of its input.
+        exponents: One a column, in [-126, 126].
+        centres: One a column, of the scaled values, representable in float16.
+    """
+
+    name: str
+    source: str
+    exponents: tuple[int, ...]
+    centres: tuple[float, ...]
+
+    @property
+    def bound(self) -> float:
+        """Largest magnitude of a value that passes: farther out, a column says no more."""
+        return 8.0
+
+
+@final
+@dataclass(frozen=True)
+class Rescaling:
+    """The values of a regression in the units of the target: x * spread + center, float32, measured on its rows."""
+
+    name: str
+    source: str
+    center: float = 0.0
+    spread: float = 1.0
+
+
+Step = Convolution | Pooling | Addition | Mean | Linear | Standardisation | Rescaling
 Weighted = Convolution | Linear
 
 
@@ -103,7 +163,7 @@ class Plan:
 
     Args:
         signature: Of the data.
-        steps: In order; the first takes `x`, the last gives the logits.
+        steps: In order; the first takes `x`, the last gives the logits, or the values of a regression.
     """
 
     signature: Signature
@@ -111,7 +171,7 @@ class Plan:
 
     @property
     def dimensions(self) -> int:
-        """2 for images, 1 for signals."""
+        """2 for images, 1 for signals, 0 for rows of a table."""
         return len(self.signature.shape) - 1
 
     @property
@@ -120,17 +180,22 @@ class Plan:
         return tuple(step for step in self.steps if isinstance(step, Convolution | Linear))
 
     @property
+    def owners(self) -> tuple[Weighted, ...]:
+        """The steps that have weights of their own, in order."""
+        return tuple(step for step in self.weighted if isinstance(step, Linear) or not step.shared_with)
+
+    @property
     def codings(self) -> tuple[str, ...]:
         """Codings in use, most weights first."""
         counts: dict[str, int] = {}
-        for step in self.weighted:
+        for step in self.owners:
             counts[step.coding] = counts.get(step.coding, 0) + self.count(step)
         return tuple(sorted(counts, key=lambda name: (-counts[name], name)))
 
     @property
     def parameters(self) -> int:
-        """Number of weights, scales apart."""
-        return sum(self.count(step) + self.biases(step) for step in self.weighted)
+        """Number of weights, scales apart; shared ones once."""
+        return sum(map(self.count, self.owners)) + sum(map(self.biases, self.weighted))
 
     def count(self, step: Weighted) -> int:
         """Return the number of weights of a step, its bias apart."""

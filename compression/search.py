@@ -77,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return ending_for(settings, *_searched(settings), told)
 
         codes.append(main_guard(work))
-        if codes[-1] == EXIT_INTERRUPTED:
-            sys.exit(EXIT_INTERRUPTED)  # a sweep ends too
+        if codes[-1] >= EXIT_INTERRUPTED:
+            sys.exit(codes[-1])  # a sweep ends too
 
     try:
         sys.argv = [sys.argv[0], *lenient(given, Path(__file__).parent.parent / "conf")]

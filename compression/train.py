@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compression.device import Precision, device_for
 from compression.distill import distillation_loss
 from compression.network import Network
-from compression.plan import Convolution
+from compression.plan import Convolution, Rescaling
 from compression.prune import keep_channels
 from engine.data import Rows, Signature
 from engine.errors import StudyError
@@ -44,6 +45,7 @@ class Recipe:
         prune_at: Share of the training after which channels are removed.
         quantize_at: Share of the training after which weights are quantized.
         teacher_share: Of the loss, where there is a teacher.
+        device: `cpu`, `cuda`, or `auto` for a GPU where there is one; there in mixed precision.
     """
 
     steps: int = 400
@@ -57,6 +59,7 @@ class Recipe:
     prune_at: float = 0.25
     quantize_at: float = 0.4
     teacher_share: float = 0.7
+    device: str = "auto"
 
     def scaled(self, share: float) -> Recipe:
         """Return the recipe with this many times the steps and epochs."""
@@ -70,9 +73,9 @@ class Examples:
 
     Args:
         x: uint8 or float32, shape (n_rows, *signature.shape); floats already centred and scaled.
-        y: int64, shape (n_rows,).
+        y: Class indices, int64, shape (n_rows,); or values, float32.
         weight: float32, shape (n_rows,), or None.
-        soft: A teacher's probabilities, float32, shape (n_rows, n_classes), or None.
+        soft: A teacher's probabilities or values, float32, shape (n_rows, n_outputs), or None.
     """
 
     x: Tensor
@@ -86,7 +89,7 @@ class Examples:
         weight = None if rows.weight is None else torch.from_numpy(rows.weight.astype(np.float32))
         return Examples(
             prepared(np.asarray(rows.x), signature),
-            torch.from_numpy(np.asarray(rows.y, np.int64)),
+            torch.from_numpy(np.asarray(rows.y, np.int64 if signature.classes else np.float32)),
             weight,
             None if soft is None else torch.from_numpy(np.asarray(soft, np.float32)),
         )
@@ -94,10 +97,15 @@ class Examples:
     def __len__(self) -> int:
         return len(self.y)
 
+    def to(self, device: torch.device) -> Examples:
+        """Return the rows on a device."""
+        weight, soft = (part if part is None else part.to(device) for part in (self.weight, self.soft))
+        return Examples(self.x.to(device), self.y.to(device), weight, soft)
+
 
 def prepared(x: np.ndarray, signature: Signature) -> Tensor:
-    """Return inputs as the first layer sees them: bytes as they are, floats centred and scaled as in the graph."""
-    if signature.dtype == "uint8":
+    """Return inputs as the first step sees them: bytes and tables as they are, floats centred and scaled."""
+    if signature.dtype == "uint8" or signature.kind == "table":
         return torch.from_numpy(np.ascontiguousarray(x))
     return torch.from_numpy((x - np.float32(signature.center)) / np.float32(signature.spread))
 
@@ -112,7 +120,7 @@ def train(
     report: Callable[[float, float], bool],
     valid: Examples | None = None,
 ) -> Network:
-    """Train, remove channels, quantize, and train on; return the network with its normalisation measured anew.
+    """Train, remove channels, quantize, and train on; return the network on the CPU, its normalisation measured anew.
 
     Args:
         network: Fresh; it may be changed.
@@ -125,15 +133,20 @@ def train(
 
     Raises:
         StudyError: If the loss is no longer a finite number; the trial ends there.
+        SettingsError: If the device is not there.
     """
     torch.set_num_threads(1)
-    batches = _Batches(examples, recipe, seed)
+    device = device_for(recipe.device)
+    precision = Precision.on(device, is_mixed=not isinstance(network.plan.steps[-1], Rescaling))
+    scaler = precision.scaler()
+    batches = _Batches(examples.to(device), recipe, seed)
+    valid = None if valid is None else valid.to(device)
     total = max(recipe.steps, math.ceil(recipe.epochs * len(examples) / batches.rows))
     removal, quantization = int(recipe.prune_at * total), int(recipe.quantize_at * total)
     batches.lay_out(network).train()
     optimiser, schedule = _optimiser(network, recipe, total, done=0)
     for step in range(total):
-        if step == removal and any(network_width != counts.get(group) for group, network_width in _widths(network)):
+        if step == removal and any(width != counts.get(group, width) for group, width in _widths(network)):
             network = batches.lay_out(keep_channels(network, counts))
             optimiser, schedule = _optimiser(network, recipe, total, done=step)
         if step == quantization:
@@ -141,22 +154,45 @@ def train(
         if step % THINNING_STEPS == 0:
             network.thin(step / total)
         x, labels, weight, soft = batches.next()
-        loss = distillation_loss(
-            network(x), labels, soft=soft, weight=weight, smoothing=recipe.smoothing, share=recipe.teacher_share
-        )
+        with precision.forward():
+            outputs = network(x)
+        loss = _loss(network, outputs.float(), labels, weight, soft, recipe)
         optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(scaler.scale(loss))
         schedule(step)
-        optimiser.step()
+        scaler.step(optimiser)
+        scaler.update()
         if step % 20 == 19 or step == total - 1:
             _check(loss, step, total)
         if step in _milestones(total) and not report((step + 1) / total, _error(network, valid)):
-            network = network if step >= removal else keep_channels(network, counts)
+            network = network if step >= removal else batches.lay_out(keep_channels(network, counts))
             break
     network.thin(1.0)
     network.quantize()
     _measure_normalisation(network, batches)
-    return network.eval()
+    return _brought_home(network).eval()
+
+
+def _loss(
+    network: Network, outputs: Tensor, labels: Tensor, weight: Tensor | None, soft: Tensor | None, recipe: Recipe
+) -> Tensor:
+    """Return the mean loss of a batch; of values, squared differences in units of their spread."""
+    last = network.plan.steps[-1]
+    if not isinstance(last, Rescaling):
+        smoothing, share = recipe.smoothing, recipe.teacher_share
+        return distillation_loss(outputs, labels, soft=soft, weight=weight, smoothing=smoothing, share=share)
+    loss = ((outputs[:, 0] - labels) / last.spread) ** 2
+    if soft is not None:
+        loss = torch.lerp(loss, ((outputs - soft)[:, 0] / last.spread) ** 2, recipe.teacher_share)
+    return loss.mean() if weight is None else (loss * weight).sum() / weight.sum().clamp_min(1e-12)
+
+
+def _brought_home(network: Network) -> Network:
+    """Move a network to the CPU, where files are written."""
+    network.to("cpu")
+    for unit in network.units.values():
+        unit.mask = None if unit.mask is None else unit.mask.to("cpu")
+    return network
 
 
 def _milestones(total: int) -> tuple[int, ...]:
@@ -199,14 +235,17 @@ def _check(loss: Tensor, step: int, total: int) -> None:
 
 @torch.no_grad()
 def _error(network: Network, valid: Examples | None) -> float:
+    """Return the share of wrong labels, or the root of the mean squared difference of values."""
     if valid is None:
         return math.nan
     network.eval()
     rows = slice(0, EVALUATION_ROWS)
-    x, y = torch.split(valid.x[rows], EVALUATION_BATCH), torch.split(valid.y[rows], EVALUATION_BATCH)
-    wrong = sum(int((network(part.float()).argmax(1) != labels).sum()) for part, labels in zip(x, y, strict=True))
+    y = valid.y[rows]
+    outputs = torch.cat([network(part.float()) for part in torch.split(valid.x[rows], EVALUATION_BATCH)])
     network.train()
-    return wrong / min(EVALUATION_ROWS, len(valid))
+    if y.is_floating_point():
+        return float((outputs[:, 0] - y).square().mean().sqrt())
+    return int((outputs.argmax(1) != y).sum()) / len(y)
 
 
 @torch.no_grad()
@@ -236,15 +275,15 @@ class _Batches:
         self._shift = shift
 
     def lay_out(self, network: Network) -> Network:
-        """Put the weights in the memory order of the batches."""
-        network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        """Put the weights on the device and in the memory order of the batches."""
+        network.to(self.examples.x.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         return network
 
     def next(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Return inputs, labels, weights and soft labels of one batch."""
         if self._place + self.rows > len(self._order):
             self._order, self._place = torch.randperm(len(self.examples), generator=self._rng), 0
-        chosen = self._order[self._place : self._place + self.rows]
+        chosen = self._order[self._place : self._place + self.rows].to(self.examples.x.device)
         self._place += self.rows
         e = self.examples
         x = self._inputs(chosen).float()
@@ -259,12 +298,13 @@ class _Batches:
         x = self._padded[chosen]
         if self._shift:
             height, width = self.examples.x.shape[2:]
-            moves = torch.randint(0, 2 * self._shift + 1, (2, len(chosen)), generator=self._rng)
-            down = (moves[0][:, None] + torch.arange(height))[:, None, :, None]
-            right = (moves[1][:, None] + torch.arange(width))[:, None, None, :]
-            channels = torch.arange(x.shape[1])[None, :, None, None]
-            x = x[torch.arange(len(chosen))[:, None, None, None], channels, down, right]
+            device = x.device
+            moves = torch.randint(0, 2 * self._shift + 1, (2, len(chosen)), generator=self._rng).to(device)
+            down = (moves[0][:, None] + torch.arange(height, device=device))[:, None, :, None]
+            right = (moves[1][:, None] + torch.arange(width, device=device))[:, None, None, :]
+            channels = torch.arange(x.shape[1], device=device)[None, :, None, None]
+            x = x[torch.arange(len(chosen), device=device)[:, None, None, None], channels, down, right]
         if self.recipe.flip and self.is_image:
-            mirrored = torch.rand(len(chosen), generator=self._rng) < 0.5
+            mirrored = torch.rand(len(chosen), generator=self._rng).to(x.device) < 0.5
             x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
         return x

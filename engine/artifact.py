@@ -9,14 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import onnxruntime
 
-from engine.errors import ArtifactError
+from engine.errors import ArtifactError, DataError
 from engine.guard import read_card, read_file
 from engine.probe import admit, vouch
+from engine.threshold import Decision
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from engine.loaders.kinds import Column
 
 __all__ = ["Artifact", "session"]
 
@@ -94,6 +100,65 @@ class Artifact:
             )
         return tuple(map(str, names))
 
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """What the card tells of the columns of a table; nothing where it tells of another file."""
+        from engine.loaders.kinds import Column
+
+        told = self._own_card.get("columns", ())
+        try:
+            return tuple(Column.from_json(entry) for entry in told)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(f"The card's columns must be a list of columns: {error}.") from error
+
+    @cached_property
+    def decision(self) -> Decision:
+        """How probabilities become labels: as the card says, otherwise the most probable class."""
+        return Decision.from_card(self._own_card)
+
+    def column_names(self, kind: str) -> list[str]:
+        """Return the names of the columns of `x` (numeric) or `c` (categorical), none where the file tells none.
+
+        Args:
+            kind: `numeric` or `categorical`.
+
+        Raises:
+            DataError: If card or metadata hold something else.
+        """
+        named = self._own_card.get(f"{kind}_columns")
+        if named is None:
+            try:
+                named = json.loads(self.metadata.get(kind, "[]"))
+            except ValueError as error:
+                raise DataError(f"The model's metadata key {kind} must be a JSON list of column names.") from error
+        if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
+            raise DataError(f"The model must name its {kind} columns as a list of texts, got {named!r}.")
+        return list(named)
+
+    @property
+    def _own_card(self) -> Mapping[str, Any]:
+        return self.card if self.card.get("sha256") in (None, self.sha256) else {}
+
+    def inputs_of(self, table: pd.DataFrame, *, where: str = "The table") -> dict[str, np.ndarray]:
+        """Return the inputs of the file from the columns of a table, by name, in any order, others ignored.
+
+        The parts of a date are derived from its column, booleans become 0 and 1, missing codes become missing.
+
+        Args:
+            table: Rows as the user has them.
+            where: What to call it in messages.
+
+        Raises:
+            DataError: If the file names no columns, or with every column that is missing or holds something else.
+        """
+        from engine.loaders.encoding import frame_inputs
+        from engine.loaders.frame import as_frame
+
+        names = {"x": self.column_names("numeric"), "c": self.column_names("categorical")}
+        if not any(names.values()):
+            raise DataError(f"The model names no columns, so {where} cannot be matched with it; give arrays x and c.")
+        return frame_inputs(as_frame(table), names, self.columns, where=where)
+
     @property
     def input_shapes(self) -> dict[str, tuple[int | None, ...]]:
         """Shape of each input; None for the batch."""
@@ -108,18 +173,21 @@ class Artifact:
         names = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(string)": "str"}
         return {entry.name: names.get(entry.type, entry.type) for entry in self._session.get_inputs()}
 
-    def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Run the file on prepared inputs.
+    def outputs(self, inputs: Mapping[str, np.ndarray] | pd.DataFrame) -> np.ndarray:
+        """Run the file.
 
         Args:
-            inputs: Arrays named `x`, `c` or both, with the shapes and types of the file.
+            inputs: Arrays named `x`, `c` or both, with the shapes and types of the file; or a table as the user has it.
 
         Returns:
             Probabilities or values, float32, shape (n_rows, n_outputs).
 
         Raises:
             ArtifactError: If an input is missing or has another shape or type.
+            DataError: If a table does not fit the file.
         """
+        if not isinstance(inputs, Mapping):
+            inputs = self.inputs_of(inputs)
         if not self.input_shapes:
             raise ArtifactError("The model takes no inputs: it cannot depend on rows.")
         prepared = {}
@@ -137,12 +205,15 @@ class Artifact:
         ]
         return np.concatenate(batches)
 
-    def predict(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the name of the most probable class of each row, str; or the values, for regression."""
+    def predict(self, inputs: Mapping[str, np.ndarray] | pd.DataFrame) -> np.ndarray:
+        """Return the class that is answered for each row, str; or the values, for regression.
+
+        That is the most probable class, unless the card has a threshold or costs (`decision`).
+        """
         outputs = self.outputs(inputs)
         if self.task == "regression":
             return np.asarray(outputs[:, 0])
-        return np.asarray(np.asarray(self.classes)[outputs.argmax(axis=1)])
+        return np.asarray(np.asarray(self.classes)[self.decision.labels(outputs)])
 
     def save(self, folder: Path) -> Path:
         """Write `model.onnx` and `card.json` to a folder, each whole or not at all, and return the model's path."""

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from engine.errors import EXIT_ERROR, EXIT_INTERRUPTED, EngineError, report_error
+from engine.errors import EXIT_ERROR, EngineError, report_error
 from engine.settings import build, from_arguments
+from engine.stopping import exit_code
 
 __all__ = ["main_guard", "settings_command"]
 
@@ -20,9 +21,9 @@ def main_guard(work: Callable[[], int]) -> int:
         return work()
     except EngineError as error:
         return report_error(error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         sys.stderr.write("Interrupted before there was anything to write.\n")
-        return EXIT_INTERRUPTED
+        return exit_code(stop)
 
 
 def settings_command(

@@ -71,7 +71,8 @@ class Rows:
     Args:
         y: Class index, int64, shape (n_rows,); or value, float64, for regression.
         x: Inputs, uint8 or float32, shape (n_rows, *signature.shape); None for a table without numbers.
-        c: Categories, str, shape (n_rows, n_categorical_columns); empty string for missing; None if there are none.
+        c: Categories, text as objects, shape (n_rows, n_categorical_columns); empty string for missing; None if there
+            are none. Equal texts of a column are held once, however long.
         weight: Weight of each row, float64, shape (n_rows,), or None.
     """
 
@@ -142,6 +143,9 @@ class Dataset:
         """SHA-256 over signature, columns and splits: equal exactly when the search sees the same data."""
         total = hashlib.sha256(json.dumps(self.signature.to_json(), sort_keys=True).encode())
         for name, column in self.rows.columns().items():
+            if column is not None and name == "c":
+                column, words = _coded(column)
+                total.update(json.dumps(words).encode())
             if column is not None:
                 total.update(f"{name}{column.dtype}{column.shape}".encode())
                 for start in range(0, len(column), 4096):
@@ -165,6 +169,9 @@ class Dataset:
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
         for name, column in self.rows.columns().items():
+            if column is not None and name == "c":
+                column, words = _coded(column)
+                (folder / "words.json").write_text(json.dumps(words))
             if column is not None:
                 np.save(folder / f"{name}.npy", column, allow_pickle=False)
         for number, split in enumerate(self.splits):
@@ -180,6 +187,8 @@ class Dataset:
         columns: dict[str, Any] = {entry.name: _map(folder / f"{entry.name}.npy") for entry in fields(Rows)}
         if columns["y"] is None:
             raise DataError(f"{folder} holds no column y; write it with Dataset.save.")
+        if columns["c"] is not None:
+            columns["c"] = _decoded(columns["c"], json.loads((folder / "words.json").read_text()))
         splits = tuple(
             Split(np.load(folder / f"train_{n}.npy"), np.load(folder / f"valid_{n}.npy"))
             for n in range(len(list(folder.glob("train_*.npy"))))
@@ -198,6 +207,25 @@ def concatenate(parts: Iterable[Rows]) -> Rows:
         weights = [np.ones(len(part)) if part.weight is None else part.weight for part in parts]
         columns["weight"] = np.concatenate(weights)
     return Rows(**columns)
+
+
+def _coded(texts: np.ndarray) -> tuple[np.ndarray, list[list[str]]]:
+    """Return the place of each text among the distinct ones of its column, int32, and these, in order of appearance."""
+    import pandas as pd
+
+    codes = np.empty(texts.shape, dtype=np.int32)
+    words = []
+    for place in range(texts.shape[1]):
+        codes[:, place], distinct = pd.factorize(np.asarray(texts[:, place], dtype=object))
+        words.append([str(word) for word in distinct])
+    return codes, words
+
+
+def _decoded(codes: np.ndarray, words: list[list[str]]) -> np.ndarray:
+    texts = np.empty(codes.shape, dtype=object)
+    for place, distinct in enumerate(words):
+        texts[:, place] = np.asarray(distinct, dtype=object)[codes[:, place]]
+    return texts
 
 
 def _map(path: Path) -> np.ndarray | None:

@@ -6,8 +6,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from engine.errors import EXIT_INTERRUPTED
 from engine.launch import Run
+from engine.stopping import exit_code
 from engine.tables import bytes_text, error_text, front_table, print_table
 
 __all__ = ["ending"]
@@ -32,4 +32,4 @@ def ending(run: Run, module: str, arguments: Sequence[str]) -> int:
     command = shlex.join(["python", "-m", module, *rest, f"run={run.folder}", f"budget={budget}"])
     lines.append(f"{words}: {command}")
     sys.stdout.write("\n".join(lines) + "\n")
-    return EXIT_INTERRUPTED if run.is_interrupted else 0
+    return 0 if run.stop is None else exit_code(run.stop)

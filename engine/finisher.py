@@ -6,24 +6,28 @@ import hashlib
 import json
 import platform
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+
 from engine.artifact import Artifact
 from engine.backends import Backend
 from engine.data import Rows, Signature
+from engine.deadline import Deadline
 from engine.errors import ArtifactError, SettingsError
 from engine.family import Family
 from engine.front import Front
+from engine.groups import group_report
 from engine.intervals import wilson
 from engine.record import RunFolder
 from engine.score import error_of, latency_us
 from engine.study import LOSSES_ALLOWED, seed_of
 from engine.tables import write_front_csv
+from engine.threshold import Decision, ThresholdSettings, choose_decision
 from engine.trial import Point, Trial
 from engine.work import Build, Done, Finish
 
@@ -87,8 +91,11 @@ class Finisher:
         refit: As decided for this data.
         teacher: The user's, or None for the best member of the front.
         told: What every card says, `split` among it.
-        deadline: Wall-clock time, in seconds since the epoch, by which the files shall be written.
+        deadline: By which the files shall be written.
         watch: Told (finished, to finish).
+        threshold: How labels are chosen.
+        valid: Rows on which they are chosen, of the last pair; None where nothing is chosen.
+        protected: Columns of the test rows that are no inputs, by whose values the files are judged group by group.
     """
 
     family: Family
@@ -102,8 +109,11 @@ class Finisher:
     refit: bool
     teacher: Artifact | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
-    deadline: float | None = None
+    deadline: Deadline | None = None
     watch: Callable[[int, int], None] = lambda _finished, _of: None
+    threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
+    valid: Rows | None = None
+    protected: Mapping[str, np.ndarray] = field(default_factory=dict)
     _failures: dict[str, str] = field(default_factory=dict)
 
     def run(self, front: Front, trials: Sequence[Trial], *, is_training: bool = True) -> list[Member]:
@@ -126,7 +136,7 @@ class Finisher:
         kept = {id(point) for point in Front.of([member.point for member in members], cost=front.cost)}
         members = [member for member in members if id(member.point) in kept]
         members.sort(key=lambda member: (member.point.values["error"], member.point.values["bytes"]))
-        members = [self._with_card(member, trials) for member in members]
+        members = [self._with_card(member, trials, files[member.searched.sha256]) for member in members]
         if members or not (self.folder.path / "front").exists():
             self._write(members)
         return members
@@ -194,7 +204,7 @@ class Finisher:
         """Return the tasks that end before the deadline, judged by the time of their trials, quick ones first."""
         if self.deadline is None:
             return tasks
-        left = self.deadline - time.time()
+        left = self.deadline.left()
         ends = [0.0] * self.backend.slots
         fitting = []
         for task in sorted(tasks, key=lambda task: (seconds.get(task.candidate.key, 0.0), task.number)):
@@ -219,7 +229,9 @@ class Finisher:
         while waiting:
             outcome = self.backend.wait()
             task, done = outcome.task, outcome.result
-            if outcome.lost:
+            if outcome.is_limit:
+                done = Done(error=f"A limit ended it: {outcome.lost}.")
+            elif outcome.lost:
                 losses[task.number] = losses.get(task.number, 0) + 1
                 if losses[task.number] <= LOSSES_ALLOWED:
                     self.backend.submit(task)
@@ -250,7 +262,7 @@ class Finisher:
         card = {**finished.card, "finished": True}
         return Member(Point(point.candidate, values, finished.sha256), replace(finished, card=card), point)
 
-    def _with_card(self, member: Member, trials: Sequence[Trial]) -> Member:
+    def _with_card(self, member: Member, trials: Sequence[Trial], own: Artifact) -> Member:
         """Measure test error and latency, and complete the card."""
         point, artifact = member.point, member.artifact
         number = next((t.number for t in trials if any(p.candidate == point.candidate for p in t.points)), None)
@@ -276,11 +288,18 @@ class Finisher:
             "seeds": [seed_of(self.seed, point.candidate)],
             "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
         }
+        decision = Decision()
+        if self.valid is not None:
+            # The file that ships may have learned from these rows; the trial's own has not.
+            decision = choose_decision(own.outputs(self.valid.inputs()), self.valid, self.threshold)
+            card["decision"] = {**decision.to_json(), "by": self.threshold.metric or "costs", "rows": len(self.valid)}
         if self.test is not None and len(self.test):
             outputs = artifact.outputs(self.test.inputs())
             error = error_of(outputs, self.test, metric=self.metric, task=self.signature.task)
             card["test"] = self._measured(error, len(self.test))
             card["latency_us"] = round(latency_us(artifact, self.test), 1)
+            if self.protected:
+                card["groups"] = group_report(outputs, self.test, self.protected, decision, self.signature.classes)
         return replace(member, artifact=replace(artifact, card=card))
 
     def _measured(self, error: float, rows: int) -> dict[str, float | int | None]:

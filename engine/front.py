@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -73,12 +74,20 @@ class Front:
     def of(points: Iterable[Point], *, cost: str = "bytes") -> Front:
         """Return the front of some points; of equal points the one with the smallest key stays."""
         members: list[Point] = []
-        order = sorted(points, key=lambda p: (p.values[cost], p.values["error"], p.candidate.key, p.sha256))
-        for point in order:
-            error = point.values["error"]
-            if math.isfinite(error) and (not members or error < members[-1].values["error"]):
+        finite = (point for point in points if math.isfinite(point.values["error"]))  # sorting needs numbers
+        for point in sorted(finite, key=lambda p: (p.values[cost], p.values["error"], p.candidate.key, p.sha256)):
+            if not members or point.values["error"] < members[-1].values["error"]:
                 members.append(point)
         return Front(tuple(reversed(members)), cost)
+
+    def joined_by(self, points: Iterable[Point]) -> Front:
+        """Return the front of the members and some points: this very front where none of them belongs to it.
+
+        A point costs a search among the members, not a sort of all of them.
+        """
+        members = list(self.points)
+        joined = [_join(members, point, self.cost) for point in points]
+        return Front(tuple(members), self.cost) if any(joined) else self
 
     def __len__(self) -> int:
         return len(self.points)
@@ -134,3 +143,20 @@ class Front:
         if not self.points:
             raise StudyError("The front is empty: no trial has given a file yet.")
         return self
+
+
+def _join(members: list[Point], point: Point, cost: str) -> bool:
+    """Put a point among members in order of falling cost, in place of those that it dominates, if it belongs there."""
+    error, size = point.values["error"], point.values[cost]
+    place = bisect.bisect_left(members, -size, key=lambda member: -member.values[cost])
+    beside = members[place : place + 1]  # the most accurate member that is no larger
+    if not math.isfinite(error) or (beside and _rank(beside[0], cost) <= _rank(point, cost)):
+        return False
+    start = bisect.bisect_left(members, error, hi=place, key=lambda member: member.values["error"])
+    end = place + sum(member.values[cost] == size for member in beside)
+    members[start:end] = [point]
+    return True
+
+
+def _rank(point: Point, cost: str) -> tuple[float, float, str, str]:
+    return point.values["error"], point.values[cost], point.candidate.key, point.sha256

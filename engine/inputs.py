@@ -1,12 +1,12 @@
-"""New rows for a finished file: csv, npz, npy or a folder of images, as the inputs the file takes."""
+"""New rows for a finished file: tables, npz, npy or a folder of images, as the inputs the file takes."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,10 @@ from engine.artifact import Artifact
 from engine.errors import DataError, did_you_mean
 from engine.loaders.archive import read_archive
 from engine.loaders.arrays import as_images
-from engine.loaders.columns import as_numbers, as_text
 from engine.loaders.folder import image_files, read_images
+from engine.loaders.frame import as_frame
 from engine.loaders.paths import existing
-from engine.loaders.tables import read_csv
+from engine.loaders.tables import ENDINGS, read_file
 
 __all__ = ["Inputs", "read_inputs", "table_inputs"]
 
@@ -39,14 +39,17 @@ class Inputs:
     target: pd.Series | None
 
 
-def read_inputs(artifact: Artifact, path: Path, *, ids: Sequence[str] = (), target: str | None = None) -> Inputs:
+def read_inputs(
+    artifact: Artifact, path: Path, *, ids: Sequence[str] = (), target: str | None = None, also: Sequence[str] = ()
+) -> Inputs:
     """Read rows for a file.
 
     Args:
         artifact: The file.
-        path: csv, npz, npy, or a folder of images or of class folders.
+        path: A table (csv, Parquet, lines of JSON), npz, npy, or a folder of images or of class folders.
         ids: Columns (arrays of an npz file) to keep; the names of images are kept in any case.
         target: Column or array to compare with; class folders need none.
+        also: Columns of a table to keep where it has them.
 
     Raises:
         DataError: If the rows do not fit the file; columns are matched by name, their order does not matter.
@@ -58,9 +61,9 @@ def read_inputs(artifact: Artifact, path: Path, *, ids: Sequence[str] = (), targ
         return _folder(artifact, path, ids, target)
     if path.name.lower().endswith((".npz", ".npy")):
         return _arrays(artifact, path, ids, target)
-    if path.name.lower().endswith((".csv", ".csv.gz")):
-        return _table(artifact, path, ids, target)
-    raise DataError(f"{path} must end in .csv, .csv.gz, .npz or .npy, or be a folder of images.")
+    if path.name.lower().endswith(ENDINGS):
+        return _table(artifact, path, ids, target, also)
+    raise DataError(f"{path} must end in {', '.join(ENDINGS)}, .npz or .npy, or be a folder of images.")
 
 
 def table_inputs(artifact: Artifact, frame: pd.DataFrame, *, where: str = "The table") -> dict[str, np.ndarray]:
@@ -68,56 +71,22 @@ def table_inputs(artifact: Artifact, frame: pd.DataFrame, *, where: str = "The t
 
     Args:
         artifact: A file that names its columns, in its card or in itself.
-        frame: Numbers or text.
+        frame: Rows as the user has them.
         where: What to call the frame in messages.
 
     Raises:
-        DataError: With every missing column, or every numeric column with text in it.
+        DataError: With every missing column, or every column that holds something else.
     """
-    names = {"x": _column_names(artifact, "numeric"), "c": _column_names(artifact, "categorical")}
-    if not any(names.values()):
-        raise DataError(f"The model names no columns, so {where} cannot be matched with it; give an npz file with x.")
-    problems = []
-    missing = [name for columns in names.values() for name in columns if name not in frame.columns]
-    if missing:
-        present = ", ".join(map(str, frame.columns[:50]))
-        problems.append(f"{where} must have the columns of the model, it lacks {', '.join(missing)}. It has {present}.")
-    numbers = []
-    for name in (column for column in names["x"] if column in frame.columns):
-        values, other = as_numbers(frame[name])
-        numbers.append(values)
-        if other.any():
-            problems.append(f"Column {name} of {where} must hold numbers, got {str(frame[name][other].iloc[0])!r}.")
-    if problems:
-        raise DataError("\n".join(problems))
-    made = {}
-    if names["x"]:
-        with np.errstate(over="ignore"):
-            made["x"] = np.stack(numbers, axis=1).astype(np.float32)
-    if names["c"]:
-        made["c"] = np.stack([as_text(frame[name]) for name in names["c"]], axis=1)
-    return made
+    return artifact.inputs_of(frame, where=where)
 
 
-def _column_names(artifact: Artifact, kind: str) -> list[str]:
-    card: Any = artifact.card if artifact.card.get("sha256") in (None, artifact.sha256) else {}
-    named = card.get(f"{kind}_columns")
-    if named is None:
-        try:
-            named = json.loads(artifact.metadata.get(kind, "[]"))
-        except ValueError as error:
-            raise DataError(f"The model's metadata key {kind} must be a JSON list of column names.") from error
-    if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
-        raise DataError(f"The model must name its {kind} columns as a list of texts, got {named!r}.")
-    return list(named)
-
-
-def _table(artifact: Artifact, path: Path, ids: Sequence[str], target: str | None) -> Inputs:
-    frame = read_csv(path)
+def _table(artifact: Artifact, path: Path, ids: Sequence[str], target: str | None, also: Sequence[str]) -> Inputs:
+    frame = as_frame(read_file(path))
     wanted = [("id", name) for name in ids] + ([("target", target)] if target else [])
     _refuse_unknown(wanted, list(frame.columns), f"column in {path}", "Columns")
     arrays = table_inputs(artifact, frame, where=str(path))
-    return Inputs(arrays, frame[list(ids)], frame[target] if target else None)
+    kept = [*ids, *(name for name in also if name in frame.columns and name not in ids)]
+    return Inputs(arrays, frame[kept], frame[target] if target else None)
 
 
 def _arrays(artifact: Artifact, path: Path, ids: Sequence[str], target: str | None) -> Inputs:
@@ -129,7 +98,7 @@ def _arrays(artifact: Artifact, path: Path, ids: Sequence[str], target: str | No
         raise DataError(f"{path} must hold arrays {', '.join(artifact.input_shapes)}; it holds {', '.join(arrays)}.")
     inputs = {name: arrays[name] for name in artifact.input_shapes}
     if "x" in inputs:
-        inputs["x"] = _laid_out(inputs["x"], artifact.input_shapes["x"])
+        inputs["x"] = _laid_out(_chosen(inputs["x"], artifact), artifact.input_shapes["x"])
     count = min(len(array) for array in inputs.values())
     used = inputs | {name: arrays[name] for _, name in wanted}
     uneven = [f"{name} ({len(array)})" for name, array in used.items() if len(array) != count]
@@ -150,6 +119,15 @@ def _folder(artifact: Artifact, path: Path, ids: Sequence[str], target: str | No
     x = _laid_out(read_images(files), artifact.input_shapes.get("x", ()))
     names = pd.DataFrame({"file": [file.relative_to(path).as_posix() for file in files]})
     return Inputs({"x": x}, names, None if flat else pd.Series([file.parent.name for file in files]))
+
+
+def _chosen(x: np.ndarray, artifact: Artifact) -> np.ndarray:
+    """Return the columns that the file takes, where it was made from more and calls them by their numbers."""
+    names = artifact.column_names("numeric")
+    places = [int(name[1:]) for name in names if re.fullmatch(r"x\d+", name)]
+    if x.ndim == 2 and places and len(places) == len(names) and len(names) < x.shape[1] and max(places) < x.shape[1]:
+        return x[:, places]
+    return x
 
 
 def _laid_out(x: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:

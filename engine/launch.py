@@ -7,28 +7,34 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, final
 
+from engine.allowance import TrialSettings, seconds_of
 from engine.artifact import Artifact
-from engine.backends.registry import backend_named
+from engine.backends.registry import backend_for
+from engine.backends.settings import BackendSettings
+from engine.deadline import Deadline
 from engine.errors import SettingsError
 from engine.family import Family
 from engine.finisher import Finisher, FinishSettings, Member
 from engine.front import Front
 from engine.limits import check_limits
 from engine.load import DataSettings, Loaded, load
+from engine.metrics import check_metric
 from engine.objective import Objective, Problem
 from engine.progress import Progress, Status
 from engine.record import RunFolder
 from engine.report import write_report
-from engine.samplers.registry import sampler_named
-from engine.score import metric_named
-from engine.storage import Mirror
+from engine.samplers.registry import is_pure, sampler_named
+from engine.stopping import Terminated, stoppable
+from engine.storage import Mirror, without_password
 from engine.study import Study
 from engine.teacher import checked_teacher
+from engine.threshold import ThresholdSettings, check_threshold
 from engine.trial import Trial
 from engine.work import Work
 
@@ -53,10 +59,11 @@ class SearchSettings:
 
     Args:
         data: Where rows come from and how they are split.
-        backend: `processes` or `serial`.
+        backend: Where trials run: `processes`, `serial` or `ray`, and what Ray must know.
         sampler: `pareto`, `random`, or one of Optuna's.
         budget: Trials to train; cached and oversized ones are free.
         seconds: For everything from loading to the written files, instead of a budget alone.
+        trial: What one trial may take.
         seed: Of the split, the search and the training.
         workers: Trials at once.
         run: Folder of the run; an existing one is resumed.
@@ -66,17 +73,19 @@ class SearchSettings:
         max_macs: No network needs more multiply-accumulates a row.
         race: Stop trials that can no longer reach the front at their size. Off until a benchmark shows what it costs.
         lag: How far knowledge lags behind proposals; by default twice the workers.
-        storage: Database that mirrors the study for optuna-dashboard.
+        storage: Database, or journal file of Optuna, that mirrors the study for optuna-dashboard.
         teacher: A model file whose outputs the winners learn from; by default the best member of the front.
         finish: How the front is finished.
+        threshold: How labels are chosen from probabilities; by default the most probable class.
         quiet: No progress display.
     """
 
     data: DataSettings = field(default_factory=DataSettings)
-    backend: Named = Named("processes")
+    backend: BackendSettings = field(default_factory=BackendSettings)
     sampler: Named = Named("pareto")
     budget: int = 100
     seconds: float | None = None
+    trial: TrialSettings = field(default_factory=TrialSettings)
     seed: int = 0
     workers: int = 2
     run: str | None = None
@@ -89,6 +98,7 @@ class SearchSettings:
     storage: str | None = None
     teacher: str | None = None
     finish: FinishSettings = field(default_factory=FinishSettings)
+    threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
     quiet: bool = False
 
     def __post_init__(self) -> None:
@@ -112,15 +122,20 @@ class Run:
         folder: Of the run.
         members: Of the finished front, most accurate first.
         study: With all trials.
-        is_interrupted: Whether Ctrl-C ended it.
+        stop: What interrupted it, if anything did: Ctrl-C, or a scheduler.
         notes: What the user should know about data and ending.
     """
 
     folder: Path
     members: tuple[Member, ...]
     study: Study
-    is_interrupted: bool
+    stop: KeyboardInterrupt | None
     notes: tuple[str, ...]
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether it was ended before its time."""
+        return self.stop is not None
 
     @property
     def front(self) -> Front:
@@ -128,37 +143,52 @@ class Run:
         return Front.of([member.point for member in self.members], cost=self.study.front.cost)
 
 
-def search(settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSettings, Family]], *, name: str) -> Run:
+def search(
+    settings: SearchSettings,
+    complete: Callable[[Loaded], tuple[SearchSettings, Family]],
+    *,
+    name: str,
+    loaded: Loaded | None = None,
+) -> Run:
     """Search, finish, and write the run folder.
 
     Args:
         settings: Checked by `engine.settings.build`.
         complete: Makes the family for the data, and fills in settings that depend on them.
         name: Of the space, for the name of the run.
+        loaded: Data that are in memory already (`load_frame`), in place of what `settings.data` names.
 
     Raises:
         EngineError: For settings, data or a run folder that cannot be used; nothing recorded is lost.
     """
-    start = time.time()
-    loaded = load(settings.data, seed=settings.seed)
+    start = time.monotonic()
+    loaded = load(settings.data, seed=settings.seed) if loaded is None else loaded
     settings, family = complete(loaded)
-    metric_named(settings.metric, loaded.dataset.signature.task)
+    check_metric(settings.metric, loaded.dataset)
+    check_threshold(settings.threshold, loaded.dataset.signature)
     teacher = checked_teacher(settings.teacher, loaded.dataset) if settings.teacher else None
     problem = _problem(settings, family)
     check_limits(problem, seed=settings.seed)
     folder = RunFolder(Path(settings.run or _fresh_name(name)))
     sampler = sampler_named(settings.sampler.name, seed=settings.seed)
-    backend = backend_named(settings.backend.name, workers=settings.workers)
+    backend = backend_for(
+        settings.backend,
+        workers=settings.workers,
+        seconds_of=seconds_of(settings.trial.seconds, settings.finish.effort),
+        memory_bytes=settings.trial.memory_bytes,
+    )
     lag = settings.lag or 2 * settings.workers
     plain = {**dataclasses.asdict(settings), "run": str(folder.path), "lag": lag, "digest": loaded.dataset.digest}
+    plain["storage"] = without_password(settings.storage) if settings.storage else None
     plain["id"] = (folder.verify(_plain(plain)) or {}).get("id") or secrets.token_hex(3)
     study_name = f"{folder.path.name}-{plain['id']}"  # another run in a folder of this name is another study
     mirror = Mirror(settings.storage, study_name, problem) if settings.storage else None
-    merged, recorded = folder.open(_plain(plain))
-    with Progress(quiet=settings.quiet) as progress:
+    shown = closing(mirror) if mirror is not None else nullcontext()
+    with shown, folder.held(), stoppable(), Progress(quiet=settings.quiet) as progress:
         for note in (f"Data: {loaded.source}. " + _shape_text(loaded), *loaded.notes, f"Run: {folder.path}"):
             progress.note(note)
         try:
+            merged, recorded = folder.open(_plain(plain))
             data = family.prepare(loaded.dataset, seed=settings.seed).save(folder.path / "data")
             backend.start(Work(family, data.folder or folder.path, settings.metric, settings.cost))
             watch = _Watch(progress, settings, start, mirror)
@@ -170,35 +200,41 @@ def search(settings: SearchSettings, complete: Callable[[Loaded], tuple[SearchSe
                 settings.seed,
                 merged["lag"],
                 recorded,
-                start + settings.seconds * (1 - FINISH_SHARE) if settings.seconds else None,
+                _deadline(start, settings.seconds, 1 - FINISH_SHARE),
                 settings.race,
                 watch.study,
+                is_pure(settings.sampler.name),
             )
-            finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch, start)
-            members, interrupted = _guarded_run(study, finisher, backend, watch)
+            finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch)
+            finisher.deadline = _deadline(start, settings.seconds)
+            members, stop = _guarded_run(study, finisher, watch)
             if members:
                 write_report(folder.path)
         except OSError as error:
             raise folder.write_error(error) from error
         finally:
             backend.close()
-            if mirror is not None:
-                mirror.close()
             shutil.rmtree(folder.path / "data", ignore_errors=True)
     notes = (*loaded.notes, *((f"The search ended: {study.stopped}.",) if study.stopped else ()))
-    return Run(folder.path, tuple(members), study, interrupted, notes)
+    return Run(folder.path, tuple(members), study, stop, notes)
 
 
-def _guarded_run(study: Study, finisher: Finisher, backend: Any, watch: _Watch) -> tuple[list[Member], bool]:
-    """Search and finish; Ctrl-C at any time ends with the best files there are."""
+def _deadline(start: float, seconds: float | None, share: float = 1.0) -> Deadline | None:
+    return Deadline(start + share * seconds) if seconds else None
+
+
+def _guarded_run(study: Study, finisher: Finisher, watch: _Watch) -> tuple[list[Member], KeyboardInterrupt | None]:
+    """Search and finish; Ctrl-C or SIGTERM at any time ends with the best files there are."""
     try:
         study.run()
         watch.phase = "finish"
-        return finisher.run(study.recorded_front(), study.known()), False
-    except KeyboardInterrupt:
-        backend.close()
-        watch.progress.note("Interrupted: writing the front so far.")
-        return finisher.run(study.recorded_front(), study.known(), is_training=False), True
+        return finisher.run(study.recorded_front(), study.known()), None
+    except KeyboardInterrupt as stop:
+        finisher.backend.close()
+        watch.progress.note(f"Interrupted: writing the front so far. run={study.folder.path} goes on later.")
+        if isinstance(stop, Terminated):  # seconds are left: test rows and latency are measured when the run goes on
+            finisher = dataclasses.replace(finisher, test=None)
+        return finisher.run(study.recorded_front(), study.known(), is_training=False), stop
 
 
 @dataclass
@@ -212,6 +248,7 @@ class _Watch:
     phase: str = "search"
     _last: Study | None = None
     _finish_start: float = 0.0
+    _measured: tuple[Front, float] = (Front(()), 0.0)  # the last front with its hypervolume
 
     def study(self, study: Study, trial: Trial) -> None:
         """Show where the search stands."""
@@ -222,19 +259,21 @@ class _Watch:
 
     def finish(self, finished: int, total: int) -> None:
         """Show where the finisher stands."""
-        self._finish_start = self._finish_start or time.time()
+        self._finish_start = self._finish_start or time.monotonic()
         self._show(finished, total)
 
     def _show(self, finished: int, total: int) -> None:
         study = self._last
-        if study is None:
+        if study is None or self.settings.quiet:
             return
+        if study.front is not self._measured[0]:
+            self._measured = study.front, study.front.hypervolume(cost=REFERENCE_BYTES)
         counts = {str(state.value): count for state, count in study.counts.items()}
         paid = sum(count for state, count in study.counts.items() if state.is_paid)
-        elapsed = time.time() - self.start
+        elapsed = time.monotonic() - self.start
         left = elapsed / paid * (self.settings.budget - paid) if paid else None
         if self.phase == "finish":
-            left = (time.time() - self._finish_start) / finished * (total - finished) if finished else None
+            left = (time.monotonic() - self._finish_start) / finished * (total - finished) if finished else None
         if left is not None and self.settings.seconds is not None:
             left = min(left, self.settings.seconds - elapsed)
         self.progress.update(
@@ -248,7 +287,7 @@ class _Watch:
                 cached=counts.get("cached", 0),
                 oversized=counts.get("oversized", 0),
                 front=study.front,
-                hypervolume=study.front.hypervolume(cost=REFERENCE_BYTES),
+                hypervolume=self._measured[1],
                 seconds=elapsed,
                 seconds_left=left,
                 finished=finished,
@@ -267,12 +306,11 @@ def _finisher(
     folder: RunFolder,
     teacher: Artifact | None,
     watch: _Watch,
-    start: float,
 ) -> Finisher:
     rows = len(loaded.dataset.rows)
     refit = settings.finish.refit if settings.finish.refit is not None else rows < REFIT_BELOW_ROWS
     split = loaded.dataset.splits[0]
-    told = {
+    told: dict[str, Any] = {
         "split": {
             "train_rows": len(split.train),
             "validation_rows": len(split.valid) if len(loaded.dataset.splits) == 1 else rows,
@@ -282,6 +320,10 @@ def _finisher(
             "source": loaded.source,
         },
     }
+    if loaded.columns:
+        told["columns"] = [column.to_json() for column in loaded.columns]
+    for key, names in (("forbidden_columns", settings.data.forbid), ("protected_columns", settings.data.protect)):
+        told |= {key: list(names)} if names else {}
     return Finisher(
         family,
         backend,
@@ -294,8 +336,10 @@ def _finisher(
         refit,
         teacher,
         told,
-        start + settings.seconds if settings.seconds else None,
-        watch.finish,
+        watch=watch.finish,
+        threshold=settings.threshold,
+        valid=loaded.dataset.valid(len(loaded.dataset.splits) - 1) if settings.threshold.is_given else None,
+        protected=loaded.protected,
     )
 
 

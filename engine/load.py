@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
 
 import numpy as np
 
@@ -12,10 +12,13 @@ from engine.data import Dataset, Rows, Signature, Split
 from engine.errors import DataError
 from engine.leakage import give_away_notes, row_hashes, shared_row_notes
 from engine.loaders import DataSettings, Raw, read
+from engine.loaders.kinds import Column
+from engine.loaders.memory import read_frame
+from engine.loaders.settings import IN_MEMORY
 from engine.loaders.targets import Target, read_target
 from engine.splits import Partition, divide
 
-__all__ = ["DataSettings", "Loaded", "load"]
+__all__ = ["DataSettings", "Loaded", "load", "load_frame"]
 
 BLOCK_ROWS = 2048  # read as float64 at a time
 
@@ -30,12 +33,16 @@ class Loaded:
         test: Test rows.
         notes: What a user should know: dropped columns, repeated rows, columns that give the target away.
         source: Where the rows came from.
+        columns: What the columns of a table are, and which inputs they give.
+        protected: Text of the protected columns in the test rows, by name, objects, each of shape (n_test_rows,).
     """
 
     dataset: Dataset
     test: Rows | None
     notes: tuple[str, ...]
     source: str
+    columns: tuple[Column, ...] = ()
+    protected: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def load(settings: DataSettings, *, seed: int) -> Loaded:
@@ -48,7 +55,44 @@ def load(settings: DataSettings, *, seed: int) -> Loaded:
     Raises:
         DataError: If settings, files, values or splits cannot be used.
     """
-    raw = read(settings)
+    return _divided(read(settings), settings, seed)
+
+
+def load_frame(
+    x: Any,
+    y: Any,
+    *,
+    settings: DataSettings | None = None,
+    sample_weight: Any = None,
+    groups: Any = None,
+    seed: int = 0,
+) -> Loaded:
+    """Divide a table that is in memory, as `load` does a file.
+
+    Args:
+        x: DataFrame, or array of shape (n_rows, n_columns), whose columns are then called x0, x1, ...
+        y: Targets, shape (n_rows,): classes or numbers.
+        settings: What the user says about it; `DataSettings("frame")` if nothing.
+        sample_weight: Weights, shape (n_rows,), or None.
+        groups: Groups, of which none stands in two splits, shape (n_rows,), or None.
+        seed: Of the split.
+
+    Raises:
+        DataError: If the table, its values or splits cannot be used.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"age": range(20, 70), "town": ["Ulm", "Bonn"] * 25})
+        >>> loaded = load_frame(frame, frame.age > 50, settings=DataSettings("frame", test_share=0))
+        >>> signature = loaded.dataset.signature
+        >>> signature.numeric_columns, signature.categorical_columns, signature.classes, loaded.test
+        (('age',), ('town',), ('False', 'True'), None)
+    """
+    raw, settings = read_frame(x, y, settings or DataSettings("frame"), sample_weight=sample_weight, groups=groups)
+    return _divided(raw, settings, seed)
+
+
+def _divided(raw: Raw, settings: DataSettings, seed: int) -> Loaded:
     target = read_target(raw.y, task=settings.task, where=_target_name(settings))
     partition = divide(raw, target.labels, settings, seed=seed)
     if target.labels is not None:
@@ -63,18 +107,22 @@ def load(settings: DataSettings, *, seed: int) -> Loaded:
     signature = _signature(raw, target, rows, splits[0])
     leaks = give_away_notes(rows, _names(signature), classification=bool(target.classes))
     notes = (*raw.notes, *_class_notes(target, partition), *shared, *leaks)
-    source = f"{settings.name} {settings.path}" if settings.path else f"{settings.name} (scikit-learn)"
-    return Loaded(Dataset(signature, _settled(rows), splits), _settled(everything.take(partition.test)), notes, source)
+    test = everything.take(partition.test) if len(partition.test) else None
+    protected = {name: texts[partition.test] for name, texts in raw.protected.items()}
+    return Loaded(Dataset(signature, rows, splits), test, notes, _source(settings), raw.columns, protected)
 
 
-def _settled(rows: Rows) -> Rows:
-    """Return rows whose text has a fixed width, as a file needs it."""
-    return rows if rows.c is None else replace(rows, c=rows.c.astype(str))
+def _source(settings: DataSettings) -> str:
+    if settings.name == IN_MEMORY:
+        return "a table in memory"
+    return f"{settings.name} {settings.path}" if settings.path else f"{settings.name} (scikit-learn)"
 
 
 def _target_name(settings: DataSettings) -> str:
     if settings.name == "images":
         return f"The class folders of {settings.path}"
+    if settings.name == IN_MEMORY:
+        return "y"
     return f"Target {settings.target or 'y'} of {settings.path or settings.name}"
 
 

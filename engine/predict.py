@@ -3,10 +3,11 @@
     python -m engine.predict model=PATH data=new.csv out=scored.csv [id=column,...]
 
 model  an ONNX file, or the folder that holds model.onnx and card.json
-data   a csv or csv.gz file (columns are matched by name, others ignored), an npz file with x, an npy file, or a folder
-       of images (or of class folders)
+data   a table (.csv, .csv.gz, .parquet, .jsonl; columns are matched by name, others ignored), an npz file with x, an
+       npy file, or a folder of images (or of class folders)
 out    a csv or csv.gz file: the id columns (`file` for images), `label` and `p_<class>` for each class; `value` for
-       regression. It is written whole or not at all.
+       regression. It is written whole or not at all. `label` is the most probable class, unless the model's card has a
+       threshold or costs.
 id     columns to keep
 """
 
@@ -69,7 +70,7 @@ def score_table(artifact: Artifact, inputs: Inputs) -> pd.DataFrame:
     if artifact.task == "regression":
         added = {"value": outputs[:, 0]}
     else:
-        labels = np.asarray(artifact.classes)[outputs.argmax(axis=1)]
+        labels = np.asarray(artifact.classes)[artifact.decision.labels(outputs)]
         added = {"label": labels} | {f"p_{name}": outputs[:, n] for n, name in enumerate(artifact.classes)}
     taken = [name for name in inputs.ids.columns if name in added]
     if taken:

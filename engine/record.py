@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -14,14 +15,16 @@ import yaml
 
 from engine.artifact import Artifact
 from engine.errors import RecordError, StudyError
+from engine.lock import LOCK_NAME, locked
 from engine.trial import Trial
 
 __all__ = ["RunFolder"]
 
 # What a resumed run may change: how long, how fast and how shown, never which trials.
 FREE_SETTINGS = frozenset(
-    ("budget", "seconds", "workers", "backend", "storage", "run", "finish", "teacher", "quiet", "id")
+    ("budget", "seconds", "trial", "workers", "backend", "storage", "run", "finish", "teacher", "quiet", "id")
 )
+MAX_TOLD = 5  # damaged lines that an error names one by one
 
 
 @final
@@ -39,6 +42,18 @@ class RunFolder:
     def trials_path(self) -> Path:
         """The record: one JSON line a trial."""
         return self.path / "trials.jsonl"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other driver out of this folder, until the block ends or this process does.
+
+        Raises:
+            RecordError: If another driver is at work in it.
+            StudyError: If the folder cannot be written.
+        """
+        with ExitStack() as stack:
+            self._guarded(lambda: stack.enter_context(locked(self.path)))
+            yield
 
     def open(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[int, Trial]]:
         """Start a run, or open an earlier one to go on.
@@ -69,8 +84,16 @@ class RunFolder:
             RecordError: As `open` does.
         """
         known = self.path / "settings.yaml"
-        if not known.exists():
-            if self.path.is_file() or (self.path.exists() and any(self.path.iterdir())):
+        try:
+            is_new = not known.exists()
+        except OSError as error:
+            raise RecordError(
+                f"run={self.path} cannot be read: {error.strerror}. Name a folder that is open to this account."
+            ) from error
+        if is_new:
+            if self.path.is_file() or (
+                self.path.exists() and {entry.name for entry in self.path.iterdir()} - {LOCK_NAME}
+            ):
                 raise RecordError(f"run={self.path} is not a run folder: it has no settings.yaml. Name a new folder.")
             return None
         earlier = self._settings(known)
@@ -86,7 +109,7 @@ class RunFolder:
         """Read the record; a line torn by a crash is cut off.
 
         Raises:
-            RecordError: If a line before the last is damaged; it names the line.
+            RecordError: If lines before the last are damaged, or tell of a trial again; it names them.
         """
         if not self.trials_path.exists():
             return {}
@@ -94,15 +117,20 @@ class RunFolder:
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
             self._guarded(lambda: os.truncate(self.trials_path, len(whole)))
-        trials = {}
+        trials: dict[int, Trial] = {}
+        problems = []
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 trial = Trial.from_json(json.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                raise RecordError(
-                    f"{self.trials_path}, line {number} is damaged ({error}). Delete the line: its trial runs again."
-                ) from error
-            trials[trial.number] = trial
+                problems.append(f"line {number} is damaged ({error}). Delete the line: its trial runs again.")
+                continue
+            if trials.setdefault(trial.number, trial) is not trial:
+                problems.append(f"line {number} tells of trial {trial.number} again. Delete the line.")
+        if problems:
+            told = [f"{self.trials_path}, {problem}" for problem in problems[:MAX_TOLD]]
+            rest = [f"{self.trials_path}, and {len(problems) - MAX_TOLD} more lines."] * (len(problems) > MAX_TOLD)
+            raise RecordError("\n".join(told + rest))
         return trials
 
     def append(self, trial: Trial) -> None:

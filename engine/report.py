@@ -32,6 +32,7 @@ __all__ = ["write_report"]
 
 MAX_TEXT = 300
 MAX_CLASSES = 20
+MOST_COLUMNS = 20  # whose importance is shown
 
 
 def write_report(run_folder: Path | str) -> Path:
@@ -156,6 +157,7 @@ def _member(folder: Path, card: Card, *, is_knee: bool) -> str:
             _drawing(card),
             _facts(card, metric),
             _steps(card),
+            _inspection(card),
             f"<details><summary>genes</summary>{_pairs(card.get('candidate') or {})}</details>",
             f"<pre>{_text(_usage(folder, card))}</pre></article>",
         ]
@@ -207,6 +209,37 @@ def _steps(card: Card) -> str:
         return ""
     lines = "".join(f"<li>{_text(step.get('step', ''))}: {_text(_flat(step.get('detail', '')))}</li>" for step in steps)
     return f"<p>How it was made:</p><ol>{lines}</ol>"
+
+
+def _inspection(card: Card) -> str:
+    """What the family measured of the file on validation rows, as far as it did: behind one summary a kind."""
+    made: list[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = []
+    importance = card.get("importance")
+    if importance:
+        shown = [(name, f"{value:+.4g}") for name, value in list(importance.items())[:MOST_COLUMNS]]
+        made.append(("importance: how much the error grows when a column is shuffled", ("column", "error"), shown))
+    if card.get("calibration"):
+        parts = [(f"{part['said']:.3f}", f"{part['was']:.3f}", str(part["rows"])) for part in card["calibration"]]
+        made.append(("calibration: what was said and what was", ("probability", "share of rows", "rows"), parts))
+    if card.get("confusion"):
+        names = [str(name) for name in card.get("classes") or ()]
+        rows = [(name, *map(str, counts)) for name, counts in zip(names, card["confusion"], strict=False)]
+        made.append(("confusion: rows by class (down) and answer (across)", ("", *names), rows))
+    if card.get("residuals"):
+        rows = [(name, f"{value:.4g}") for name, value in card["residuals"].items()]
+        made.append(("residuals: answer minus target", ("of the rows below", "residual"), rows))
+    return "".join(_folded(*part) for part in made)
+
+
+def _folded(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head, *body = [_cells(tag, row) for tag, row in (("th", heads), *(("td", row) for row in rows))]
+    table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(body)}</tbody></table></div>'
+    return f"<details><summary>{_text(title)}</summary>{table}</details>"
+
+
+def _cells(tag: str, row: Sequence[str]) -> str:
+    first, *rest = map(_text, row)
+    return f'<tr><{tag} class="text">{first}</{tag}>' + "".join(f"<{tag}>{cell}</{tag}>" for cell in rest) + "</tr>"
 
 
 def _flat(detail: Any) -> str:

@@ -37,8 +37,8 @@ class Written:
 def build(kind: type[T], given: Mapping[str, Any], *, where: str = "") -> T:
     """Make a settings dataclass from plain containers.
 
-    Nested dataclasses, `list[X]`, `X | None` and `Literal` are understood; an int serves as a float, and a number with
-    an exponent that YAML reads as text (`1e3`) as the number it is.
+    Nested dataclasses, `list[X]`, `dict[str, X]`, `X | None` and `Literal` are understood; an int serves as a float,
+    and a number with an exponent that YAML reads as text (`1e3`) as the number it is.
 
     Args:
         kind: A dataclass whose fields carry types.
@@ -141,6 +141,8 @@ def _convert(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     if origin in (list, tuple):
         items = plain if isinstance(plain, list | tuple) else [value]
         return origin([_convert(arguments[0], item, f"{path}[{n}]", problems) for n, item in enumerate(items)])
+    if origin is dict:
+        return _convert_mapping(hint, plain, path, problems)
     if hint is str and isinstance(value, Written):
         return value.text
     converted = _scalar(hint, plain)
@@ -161,6 +163,14 @@ def _convert_union(hint: Any, value: Any, path: str, problems: list[str]) -> Any
             return converted
     problems.append(f"{path} must be {_named(hint)}, got {plain!r}.")
     return None
+
+
+def _convert_mapping(hint: Any, plain: Any, path: str, problems: list[str]) -> Any:
+    if not isinstance(plain, Mapping):
+        problems.append(f"{path} must be {_named(hint)}, got {plain!r}.")
+        return None
+    _, kind = typing.get_args(hint)
+    return {str(key): _convert(kind, value, f"{path}.{key}", problems) for key, value in plain.items()}
 
 
 def _scalar(hint: Any, value: Any) -> Any:
@@ -187,4 +197,6 @@ def _named(hint: Any) -> str:
         return " or ".join(_named(argument) for argument in arguments)
     if typing.get_origin(hint) in (list, tuple):
         return f"a list of which each is {_named(arguments[0])}"
+    if typing.get_origin(hint) is dict:
+        return f"a mapping of names, each to {_named(arguments[1])}"
     return names.get(hint, "a mapping of keys")

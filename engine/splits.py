@@ -57,7 +57,7 @@ def divide(raw: Raw, labels: np.ndarray | None, settings: DataSettings, *, seed:
     if len(rows) < 10:
         raise DataError(f"At least 10 rows are needed to train and validate, got {len(rows)}.")
     _check_groups(raw, rows, valid, test)
-    if not len(test):
+    if not len(test) and settings.test_share:
         rows, test = _cut(raw, labels, rows, settings.test_share, rng)
     if len(valid):
         return Partition(test, (Split(rows, valid),))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import final
 import numpy as np
 
 from engine.backends import Backend
+from engine.deadline import Deadline
 from engine.errors import RecordError, StudyError
 from engine.front import Front
 from engine.objective import Problem
@@ -26,6 +26,7 @@ __all__ = ["REPEATS_TO_END", "Study", "seed_of"]
 
 REPEATS_TO_END = 200  # proposals in a row without a new candidate: the space is exhausted
 FAILURES_TO_STOP = 5  # first trials that all fail: nothing will work
+CHECKED = frozenset((0, *(16**power for power in range(8))))  # recorded trials that are proposed anew, to compare
 LOSSES_ALLOWED = 2  # times a trial whose worker died is run again
 
 
@@ -41,7 +42,9 @@ class Study:
     """One search.
 
     Trial n is proposed knowing exactly the trials 0 .. n - lag, whatever backend runs them and however fast; so the
-    same seed and lag give the same trials. Resuming runs the same loop, with recorded trials in place of work.
+    same seed and lag give the same trials. Resuming runs the same loop, with recorded trials in place of work. A
+    sampler whose proposals are a function of its arguments is not asked for those again, but for a few of them: whether
+    it still proposes what the record says.
 
     Args:
         problem: What is searched.
@@ -51,9 +54,10 @@ class Study:
         seed: Of everything random.
         lag: How far knowledge lags behind proposals, at least 1.
         recorded: Trials of an earlier run, by number.
-        deadline: Wall-clock time, in seconds since the epoch, after which nothing is submitted.
+        deadline: After which nothing is submitted.
         is_racing: Whether trials that can no longer reach the front are stopped.
         watch: Told of every ended trial.
+        is_pure: Whether the sampler's proposals are a function of their arguments, and not of earlier calls.
     """
 
     problem: Problem
@@ -63,15 +67,16 @@ class Study:
     seed: int
     lag: int
     recorded: Mapping[int, Trial] = field(default_factory=dict)
-    deadline: float | None = None
+    deadline: Deadline | None = None
     is_racing: bool = False
     watch: Callable[[Study, Trial], None] = lambda _study, _trial: None
+    is_pure: bool = False
     trials: dict[int, Trial] = field(default_factory=dict)
     stopped: str = ""
     _proposed: list[Candidate] = field(default_factory=list)
     _first: dict[str, int] = field(default_factory=dict)
     _waiting: dict[int, list[int]] = field(default_factory=dict)
-    _known: int = 0  # trials 0 .. _known - 1 have ended
+    _known: list[Trial] = field(default_factory=list)  # all from number 0 to the first that has not ended
     _paid: int = 0  # submitted or replayed
     _repeats: int = 0
     _losses: dict[int, int] = field(default_factory=dict)
@@ -113,38 +118,37 @@ class Study:
 
     def _may_propose(self) -> bool:
         number = len(self._proposed)
-        if number - self.lag >= self._known or self._paid >= self.problem.budget or self.stopped:
+        if number - self.lag >= len(self._known) or self._paid >= self.problem.budget or self.stopped:
             return False
         if self._repeats >= REPEATS_TO_END:
             self.stopped = (
                 f"the last {REPEATS_TO_END} proposals held no new candidate within the limits: the space is exhausted"
             )
             return False
-        if self.deadline is not None and time.time() > self.deadline and number not in self.recorded:
+        if self.deadline is not None and self.deadline.is_over() and number not in self.recorded:
             self.stopped = "the time is up"
             return False
         return True
 
     def _propose(self) -> None:
         number = len(self._proposed)
-        known = [self.trials[n] for n in range(max(0, number - self.lag + 1))]
-        pending = self._proposed[len(known) :]
-        rng = np.random.default_rng([self.seed, number])
-        proposal = self.sampler.propose(self.problem, known, pending, rng)
-        self.problem.space.check(proposal)
-        candidate = self.problem.canonical(proposal)
-        self._proposed.append(candidate)
-        twin = self._first.setdefault(candidate.key, number)
         earlier = self.recorded.get(number)
+        is_taken = earlier is not None and self.is_pure and number not in CHECKED
+        candidate = earlier.candidate if earlier is not None and is_taken else self._asked(number)
         if earlier is not None and earlier.candidate != candidate:
             raise RecordError(
                 f"{self.folder.trials_path}, trial {number} is not the one this search proposes: the record was made "
                 "by another version, or edited. Start a new run in another folder."
             )
+        self._proposed.append(candidate)
+        twin = self._first.setdefault(candidate.key, number)
         if twin != number:
             self._repeats += 1
             self._await_twin(number, twin)
-        elif not self.problem.allows(candidate):
+        elif earlier is not None and is_taken and not earlier.is_paid:
+            self._repeats += 1
+            self._end(earlier)
+        elif not (is_taken or self.problem.allows(candidate)):
             self._repeats += 1
             self._end(Trial(number, candidate, State.OVERSIZED, error=self.problem.refusal(candidate)))
         elif earlier is not None:
@@ -152,8 +156,20 @@ class Study:
             self._end(earlier)
         else:
             self._repeats, self._paid = 0, self._paid + 1
-            race = race_for(self.problem, candidate, known) if self.is_racing else None
+            race = race_for(self.problem, candidate, self._told(number)) if self.is_racing else None
             self.backend.submit(Build(number, candidate, seed_of(self.seed, candidate), self.deadline, race))
+
+    def _told(self, number: int) -> list[Trial]:
+        """Return what is known when a number is proposed."""
+        return self._known[: max(0, number - self.lag + 1)]
+
+    def _asked(self, number: int) -> Candidate:
+        """Return what the sampler proposes, in canonical form."""
+        known = self._told(number)
+        rng = np.random.default_rng([self.seed, number])
+        proposal = self.sampler.propose(self.problem, known, self._proposed[len(known) :], rng)
+        self.problem.space.check(proposal)
+        return self.problem.canonical(proposal)
 
     def _await_twin(self, number: int, twin: int) -> None:
         if twin in self.trials:
@@ -175,7 +191,9 @@ class Study:
     def _collect(self) -> None:
         outcome = self.backend.wait()
         task, done = outcome.task, outcome.result
-        if outcome.lost:
+        if outcome.is_limit:
+            done = Done(error=f"A limit ended the trial: {outcome.lost}.")
+        elif outcome.lost:
             losses = self._losses[task.number] = self._losses.get(task.number, 0) + 1
             if losses <= LOSSES_ALLOWED:
                 self.backend.submit(task)
@@ -183,7 +201,7 @@ class Study:
             done = Done(error=f"Its worker was lost {losses} times: {outcome.lost}.")
         state = State.FAILED if done.error else State.COMPLETE if done.estimate is None else State.RACED
         for point, artifact in zip(done.points, done.artifacts, strict=True):
-            if point in self._with([point]):
+            if self._with([point]) is not self.front:
                 self.folder.keep(artifact)
         trial = Trial(
             task.number,
@@ -208,15 +226,14 @@ class Study:
         self.front = self._with(trial.points)
         for number in self._waiting.pop(trial.number, []):
             self._end(self._repeat(number, trial))
-        while self._known in self.trials:
-            self._known += 1
+        while (known := self.trials.get(len(self._known))) is not None:
+            self._known.append(known)
         self.watch(self, trial)
         self._stop_if_nothing_works()
 
     def _with(self, points: Iterable[Point]) -> Front:
         cost = self.problem.cost
-        kept = [point for point in points if cost.allows(point.values[cost.name])]
-        return Front.of([*self.front, *kept], cost=cost.name) if kept else self.front
+        return self.front.joined_by(point for point in points if cost.allows(point.values[cost.name]))
 
     def _stop_if_nothing_works(self) -> None:
         enough, failed = min(FAILURES_TO_STOP, self.problem.budget), self.counts[State.FAILED]

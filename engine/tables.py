@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.errors import RecordError
+from engine.metrics import metric_called
 from engine.trial import Trial
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "bytes_text",
     "error_number",
     "error_text",
+    "error_unit",
     "front_table",
     "is_share",
     "print_table",
@@ -37,9 +39,8 @@ __all__ = [
 
 Card = Mapping[str, Any]
 
-# Metrics whose error (1 - metric) is a share; all others keep their own unit.
-SHARES = frozenset({"accuracy", "balanced_accuracy", "error", "auc", "average_precision", "f1", "macro_f1"})
 PIPED_WIDTH = 160
+LONGEST_UNIT = 9  # that fits above a column of errors
 COLUMNS = (
     *("member", "error", "low", "high", "test_error", "test_low", "test_high"),
     *("bytes", "parameters", "coding", "latency_us", "key"),
@@ -48,7 +49,8 @@ COLUMNS = (
 
 def is_share(metric: str) -> bool:
     """Say whether the error of a metric is a share of one, shown in percent."""
-    return metric in SHARES
+    known = metric_called(metric)
+    return known is not None and known.is_share
 
 
 def error_number(value: float | None, metric: str) -> str:
@@ -62,11 +64,18 @@ def error_text(value: float | None, metric: str) -> str:
     """Return an error with its unit.
 
     Example:
-        >>> error_text(0.0312, "accuracy"), error_text(0.52, "log_loss")
-        ('3.12 %', '0.52 log_loss')
+        >>> error_text(0.0312, "accuracy"), error_text(0.52, "log_loss"), error_text(0.4, "mcc")
+        ('3.12 %', '0.52 log_loss', '0.4 (1 - mcc)')
     """
     number = error_number(value, metric)
-    return number if number == "-" else f"{number} %" if is_share(metric) else f"{number} {metric}"
+    return number if number == "-" else f"{number} {error_unit(metric)}"
+
+
+def error_unit(metric: str) -> str:
+    """Return what the error of a metric is counted in: `%`, or its own name."""
+    known = metric_called(metric)
+    unit = metric if known is None else known.unit
+    return f"({unit})" if " " in unit else unit
 
 
 def bytes_text(value: float) -> str:
@@ -88,9 +97,10 @@ def front_table(cards: Sequence[Card]) -> Table:
         cards: The cards of the finished members.
     """
     metric = str(cards[0].get("metric", "accuracy")) if cards else "accuracy"
-    unit = " %" if is_share(metric) else ""
+    unit = error_unit(metric)
+    error_name = f"err {unit}" if is_share(metric) else unit if len(unit) <= LONGEST_UNIT else "err"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    for name in ("#", f"valid err{unit}", f"test err{unit}", "95 % of test", "bytes", "params"):
+    for name in ("#", f"valid {error_name}", f"test {error_name}", "95 % of test", "bytes", "params"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("coding")  # only a column that may wrap gives room away; its cells then do not wrap
     table.add_column("us/row", justify="right", no_wrap=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.artifact import Artifact
 from engine.data import Dataset
+from engine.deadline import Deadline
 from engine.errors import EngineError, FamilyError
 from engine.family import Family
 from engine.racing import Race
@@ -32,14 +33,14 @@ class Build:
         number: Of the trial.
         candidate: In canonical form.
         seed: Of the training.
-        deadline: Wall-clock time, in seconds since the epoch, at which the trial stops with what it has.
+        deadline: At which the trial stops with what it has.
         race: What its errors on the way are compared with; None lets it go on to the end.
     """
 
     number: int
     candidate: Candidate
     seed: int
-    deadline: float | None = None
+    deadline: Deadline | None = None
     race: Race | None = None
 
 
@@ -117,7 +118,7 @@ class Work:
             if fold == 0 and math.isfinite(error):  # the first fold runs for all
                 curve.append((round(step, 4), round(error, 6)))
                 estimate = task.race.estimate(*curve[-1]) if task.race is not None else None
-            is_cut = is_cut or (task.deadline is not None and time.time() >= task.deadline)
+            is_cut = is_cut or (task.deadline is not None and task.deadline.is_over())
             return not is_cut and estimate is None
 
         found: dict[Candidate, list[tuple[dict[str, float], Artifact]]] = {}

@@ -1,5 +1,6 @@
 """Every option of every group composes, and the settings understand it; nothing is run."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -7,31 +8,50 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from automl.search import settings_of
 from engine.backends.registry import BACKENDS
 from engine.loaders.settings import SOURCES, DataSettings, check
 from engine.samplers.registry import SAMPLERS, sampler_named
 from engine.settings import build
 from nas.cells import cells_space
-from nas.settings import Settings
+from nas.settings import Settings, settings_for
+from rules.settings import Settings as RulesSettings
 
+SPACES = ("cells", "cells1d", "mobile", "mlp", "tabular", "autosklearn", "rules")
 CONF = Path(__file__).parents[1] / "conf"
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
 NEEDED = {  # keys without which an option is an error
     "npz": ["data.path=x.npz"],
     "images": ["data.path=pictures"],
     "csv": ["data.path=rows.csv", "data.target=y"],
+    "parquet": ["data.path=rows.parquet", "data.target=y"],
+    "jsonl": ["data.path=rows.jsonl", "data.target=y"],
+    "openml": ["data.path=credit-g"],
 }
 
 
-def settings(*overrides):
+# How the settings of each driver are made; the first line of a space's file names the driver.
+DRIVERS = {
+    "nas": lambda plain: build(settings_for(plain), plain),
+    "automl": settings_of,
+    "rules": lambda plain: build(RulesSettings, plain),
+}
+
+
+def settings(*overrides, driver="nas"):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        plain = OmegaConf.to_container(compose("nas", list(overrides)), resolve=True, throw_on_missing=True)
-    return build(Settings, plain)
+        plain = OmegaConf.to_container(compose(driver, list(overrides)), resolve=True, throw_on_missing=True)
+    return DRIVERS[driver](plain)
+
+
+def driver_of(group, option):
+    first = (CONF / group / f"{option}.yaml").read_text().splitlines()[0]
+    return re.search(r"python -m (\w+)\.search", first)[1] if group == "space" else "nas"
 
 
 def chosen(group, option):
     plus = "+" if group == "space" else ""
-    return settings(f"{plus}{group}={option}", *NEEDED.get(option, []))
+    return settings(f"{plus}{group}={option}", *NEEDED.get(option, []), driver=driver_of(group, option))
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -42,7 +62,7 @@ def test_every_option_makes_settings(group, option):
 
 
 def test_every_option_is_known():
-    known = {"backend": BACKENDS, "sampler": SAMPLERS, "data": SOURCES, "space": ("cells",)}
+    known = {"backend": BACKENDS, "sampler": SAMPLERS, "data": SOURCES, "space": SPACES}
     assert {group for group, _ in OPTIONS} == set(known)
     for group, option in OPTIONS:
         assert option in known[group]

@@ -15,33 +15,30 @@ import numpy as np
 import optuna
 import pytest
 from PIL import Image
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits
 
+from engine.backends.settings import BackendSettings
 from engine.finisher import FinishSettings
-from engine.launch import Named
 from nas.settings import Settings, TrainSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES += sorted((ROOT / "docs").glob("**/*.md"))
-PACKAGES = ("engine", "compression", "nas", "experiments")
+PACKAGES = ("engine", "compression", "nas", "automl", "rules", "experiments")
 
 # A documented search is run with these keys instead of its own, and with a fiftieth of its budget.
+ANY = {"finish.members": "1", "workers": "1", "backend": "serial", "quiet": "true"}
 SMALLER = {
-    "train.steps": "12",
-    "max_macs": "60000",
-    "finish.members": "1",
-    "finish.effort": "0.5",
-    "workers": "1",
-    "backend": "serial",
-    "quiet": "true",
+    "nas.search": {"train.steps": "12", "max_macs": "60000", "finish.effort": "0.5", **ANY},
+    "automl.search": ANY,
+    "rules.search": ANY,
 }
 # And in Python, where the documentation says `budget=100`.
 SMALLER_PYTHON = (
     "budget=4, train=TrainSettings(steps=12), max_macs=60_000, finish=FinishSettings(members=1, effort=0.5), "
-    "max_bytes=5000, workers=1, backend=Named('serial'), quiet=True"
+    "max_bytes=5000, workers=1, backend=BackendSettings('serial'), quiet=True"
 )
-NAMES = {"FinishSettings": FinishSettings, "Named": Named, "TrainSettings": TrainSettings}
+NAMES = {"FinishSettings": FinishSettings, "BackendSettings": BackendSettings, "TrainSettings": TrainSettings}
 
 
 def blocks(page, *languages):
@@ -56,15 +53,15 @@ def commands(page):
     return [shlex.split(line.removeprefix("$ "), comments=True) for line in lines if line.strip()]
 
 
-def shrunk(arguments):
+def shrunk(arguments, smaller):
     budget = next((int(a.split("=")[1]) for a in arguments if a.startswith("budget=")), 100)
-    kept = [a for a in arguments if a.split("=")[0] not in {*SMALLER, "budget"}]
-    return [*kept, f"budget={budget // 50}", *(f"{key}={value}" for key, value in SMALLER.items())]
+    kept = [a for a in arguments if a.split("=")[0] not in {*smaller, "budget", "seconds"}]
+    return [*kept, f"budget={budget // 50}", *(f"{key}={value}" for key, value in smaller.items())]
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """The files that documented commands name: new.npz, labelled.npz, x.npz, pictures/, pictures_test/."""
+    """The files that documented commands name: images as npz and as folders, and a table with a target."""
     digits = load_digits()
     x, y = digits.images.astype(np.uint8), digits.target
     np.savez(tmp_path / "x.npz", x=x[:300], y=y[:300])
@@ -75,6 +72,14 @@ def workspace(tmp_path, monkeypatch):
             place = tmp_path / folder / f"digit_{y[row]}"
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(x[row]).save(place / f"{row:04d}.png")
+    table = (
+        load_breast_cancer(as_frame=True)
+        .frame.iloc[:, [0, 1, 2, 3, 30]]
+        .assign(clinic=lambda frame: np.where(frame.index % 3 == 0, "north", "south"))
+    )
+    table.columns = ["radius", "texture", "perimeter", "area", "benign", "clinic"]
+    table.to_csv(tmp_path / "table.csv", index=False)
+    table.drop(columns="benign").iloc[:20].to_csv(tmp_path / "new.csv", index=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -87,7 +92,7 @@ def run(words, monkeypatch):
     else:
         assert words[:2] == ["python", "-m"], f"no test knows how to run {words[0]}"
         main = importlib.import_module(words[2]).main
-        arguments = shrunk(words[3:]) if words[2] == "nas.search" else words[3:]
+        arguments = shrunk(words[3:], SMALLER[words[2]]) if words[2] in SMALLER else words[3:]
         monkeypatch.setattr("sys.argv", [words[2], *arguments])
         assert main(arguments) == 0
 

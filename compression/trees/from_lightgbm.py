@@ -13,6 +13,7 @@ from engine.errors import ArtifactError
 __all__ = ["READERS"]
 
 IDENTITY = ("regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg", "custom")
+ZERO = np.float32(1e-35)
 EXPONENTIAL = ("poisson", "gamma", "tweedie")
 
 
@@ -88,9 +89,11 @@ def _tree(nodes: list[Mapping[str, Any]], factor: float) -> Tree:
     missing_left = column(lambda node: node["default_left"] if node["missing_type"] == "NaN"
                           else float(node["threshold"]) >= 0, False)  # fmt: skip
     value = np.array([0.0 if is_inner else node["leaf_value"] for node, is_inner in zip(nodes, inner, strict=True)])
+    # LightGBM takes numbers this near to zero for zero, which is not below a negative threshold.
+    below_zero = (threshold < 0) & (threshold >= -ZERO)
     return Tree(
         column(lambda node: node["split_feature"], 0).astype(np.int64),
-        rounded_thresholds(threshold),
+        np.where(below_zero, np.nextafter(-ZERO, np.float32(-np.inf)), rounded_thresholds(threshold)),
         column(lambda node: numbers[id(node["left_child"])], -1).astype(np.int64),
         column(lambda node: numbers[id(node["right_child"])], -1).astype(np.int64),
         missing_left.astype(bool),

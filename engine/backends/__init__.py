@@ -18,11 +18,13 @@ class Outcome:
         task: As submitted.
         result: What `work(task)` returned; None if the worker died.
         lost: Why the worker was lost ("killed by signal 9"); empty otherwise.
+        is_limit: Whether a limit of the task ended the worker: it would end so again.
     """
 
     task: Any
     result: Any = None
     lost: str = ""
+    is_limit: bool = False
 
 
 class Backend(Protocol):

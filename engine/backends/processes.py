@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
-import os
 import signal
-import threading
+import sys
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from multiprocessing.reduction import ForkingPickler
 from typing import Any, final
 
 from engine.backends import Outcome
+from engine.backends.spawn import end_with_driver, interrupts_held, message_of, worker_environment
 from engine.errors import BackendError, SettingsError
 
 __all__ = ["Processes"]
 
 MAX_FAILED_STARTS = 3  # in a row
-# Every worker computes on one thread: as many workers as cores, and the same sums whatever the number of cores.
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
-# The C library of Linux gives freed memory back and asks for it again at each step of a training.
-HELD_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
-WORKER_ENVIRONMENT = ONE_THREAD | HELD_MEMORY
 
 
 @dataclass
 class _Task:
     value: Any
-    message: memoryview
 
 
 @dataclass
@@ -45,6 +37,8 @@ class _Slot:
     pipe: Connection
     is_ready: bool = False
     task: _Task | None = None
+    limit: float = 0.0  # seconds that the task may take
+    until: float = math.inf  # on the monotonic clock
 
 
 @final
@@ -54,17 +48,32 @@ class Processes:
     A worker that dies takes its task with it, which ends as lost, and is replaced. Tasks go only to workers that have
     come up, so a failed start loses none. Workers end when the driver does, however it ends; they leave Ctrl-C to it.
 
+    A task that runs for longer than it may ends as lost, by a limit, and its worker is killed and replaced, whatever it
+    hangs in. A worker that asks for more memory than it may have gets none: what runs there raises MemoryError.
+
     Args:
         workers: Number of processes.
+        seconds_of: Tells how long a task may run, in seconds, or None for as long as it takes; None: all of them.
+        memory_bytes: Of each worker, its libraries included; None for as much as there is.
 
     Raises:
-        SettingsError: If there is fewer than one worker.
+        SettingsError: If there is fewer than one worker, or memory cannot be limited on this system.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(
+        self,
+        workers: int,
+        *,
+        seconds_of: Callable[[Any], float | None] | None = None,
+        memory_bytes: int | None = None,
+    ) -> None:
         if workers < 1:
             raise SettingsError(f"workers must be at least 1, got {workers}.")
+        if memory_bytes is not None and not sys.platform.startswith("linux"):
+            raise SettingsError("trial.memory_bytes needs Linux: other systems do not limit the memory of a process.")
         self._workers = workers
+        self._seconds_of = seconds_of
+        self._memory_bytes = memory_bytes
         self._work: Callable[[Any], Any] | None = None
         self._slots: list[_Slot] = []
         self._queue: deque[_Task] = deque()
@@ -86,7 +95,7 @@ class Processes:
             raise BackendError("Processes.start was called twice; close it first.")
         self._work = work
         self._failed_starts = 0
-        _message(work)  # a clear error now instead of a half-started process
+        message_of(work)  # a clear error now instead of a half-started process
         if hasattr(signal, "pthread_sigmask"):
             resource_tracker.ensure_running()  # which lets Ctrl-C through when it starts with the first worker
         for _ in range(self._workers):
@@ -100,7 +109,8 @@ class Processes:
         """
         if not self._slots:
             raise BackendError("Processes is not started; call start(work) before submit.")
-        self._queue.append(_Task(task, _message(task)))
+        message_of(task)  # a clear error now
+        self._queue.append(_Task(task))
         self._dispatch()
 
     def wait(self) -> Outcome:
@@ -114,10 +124,13 @@ class Processes:
         while not self._ended:
             self._dispatch()
             watched = [place for slot in self._slots for place in (slot.pipe, slot.process.sentinel)]
-            ready = wait(watched)
+            until = min(slot.until for slot in self._slots)
+            ready = wait(watched, None if until == math.inf else max(0.0, until - time.monotonic()))
             for number, slot in enumerate(list(self._slots)):
                 if slot.pipe in ready or slot.process.sentinel in ready:
                     self._attend(number, slot)
+                elif slot.until <= time.monotonic():
+                    self._overrun(number, slot)
         return self._ended.popleft()
 
     def close(self) -> None:
@@ -133,9 +146,9 @@ class Processes:
     def _started(self) -> _Slot:
         ours, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
-        process = context.Process(target=_serve, args=(theirs, self._work), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, self._work, self._memory_bytes), daemon=True)
         try:
-            with _environment(), _interrupts_held():
+            with worker_environment(), interrupts_held():
                 process.start()
         except OSError as error:  # the child died while it was being sent its work, or there can be no child
             ours.close()
@@ -149,10 +162,13 @@ class Processes:
             if self._queue and slot.is_ready and slot.task is None:
                 slot.task = self._queue.popleft()
                 try:
-                    slot.pipe.send_bytes(slot.task.message)
+                    slot.pipe.send_bytes(message_of(slot.task.value))  # only now: a deadline goes as the time left
                 except OSError:  # it died while idle, and never saw the task
                     self._queue.appendleft(slot.task)
                     slot.task = None
+                    continue
+                limit = self._seconds_of(slot.task.value) if self._seconds_of is not None else None
+                slot.limit, slot.until = (0.0, math.inf) if limit is None else (limit, time.monotonic() + limit)
 
     def _attend(self, number: int, slot: _Slot) -> None:
         """Take one message from a worker, or its death. What it sent before it died still counts."""
@@ -163,7 +179,7 @@ class Processes:
                     slot.is_ready, self._failed_starts = True, 0
                 else:
                     self._ended.append(Outcome(slot.task.value, result))
-                    slot.task = None
+                    slot.task, slot.until = None, math.inf
                 return
         except (EOFError, OSError):
             pass
@@ -181,33 +197,30 @@ class Processes:
                 )
         self._slots.insert(number, self._started())
 
+    def _overrun(self, number: int, slot: _Slot) -> None:
+        """Replace a worker whose task takes too long."""
+        assert slot.task is not None
+        slot.process.kill()
+        del self._slots[number]
+        _bury(slot)
+        reason = f"it ran for longer than {slot.limit:g} seconds"
+        self._ended.append(Outcome(slot.task.value, lost=reason, is_limit=True))
+        self._slots.insert(number, self._started())
 
-def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
+
+def _serve(pipe: Connection, work: Callable[[Any], Any], memory_bytes: int | None) -> None:
     """What a worker does: say that it is up, then answer each task, until the driver is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_end_with_driver, daemon=True).start()
+    end_with_driver()
+    if memory_bytes is not None:
+        import resource  # only where there are such limits
+
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     try:
         pipe.send(None)
         while True:
             pipe.send(work(pipe.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-
-
-def _end_with_driver() -> None:
-    driver = multiprocessing.parent_process()
-    if driver is not None:
-        driver.join()
-        os._exit(1)
-
-
-def _message(value: Any) -> memoryview:
-    try:
-        return ForkingPickler.dumps(value)
-    except Exception as error:  # pickling runs the methods of foreign objects
-        raise BackendError(f"{value!r:.80} cannot be sent to a worker process: {error}.") from error
 
 
 def _bury(slot: _Slot) -> str:
@@ -220,31 +233,3 @@ def _bury(slot: _Slot) -> str:
     slot.process.close()
     slot.pipe.close()
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    """Set what a new process must find before it loads NumPy, and put back what was there."""
-    before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
-    os.environ.update(WORKER_ENVIRONMENT)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while a process is born: it inherits that, and the driver gets the signal afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

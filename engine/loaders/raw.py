@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
+
+from engine.loaders.kinds import Column
 
 __all__ = ["OPEN", "TEST", "VALID", "Raw"]
 
@@ -28,6 +31,8 @@ class Raw:
         group: Number of each row's group, int64, or None.
         time: float64 or int64, larger is later, or None.
         weight: float64, or None.
+        columns: What the columns of a table are, and which inputs they give.
+        protected: Text of the columns that are kept aside, by name, objects, each of shape (n_rows,).
         notes: What a user should know.
     """
 
@@ -41,6 +46,8 @@ class Raw:
     group: np.ndarray | None = None
     time: np.ndarray | None = None
     weight: np.ndarray | None = None
+    columns: tuple[Column, ...] = ()
+    protected: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -29,8 +29,8 @@ class Sampler(Protocol):
 
         Args:
             problem: Space, objectives, canonical form, exact cost.
-            trials: All trials from number 0 to n - lag, ended, in order of number.
-            pending: Candidates proposed after those, in order, whose results must not be used.
+            trials: All trials from number 0 to n - lag, ended, in order of number, their candidates in canonical form.
+            pending: Candidates proposed after those, in order and canonical form, whose results must not be used.
             rng: Made anew for each number from the study's seed.
         """
         ...

@@ -7,7 +7,7 @@ import math
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -146,12 +146,14 @@ class _View:
         distributions: That it was made for.
         scales: From values to genes where the space was taken from trials.
         n_objectives: Of the study.
+        canonical_forms: Of the candidates of its trials, as they become known.
     """
 
     problem: Problem
     distributions: dict[str, BaseDistribution]
     scales: dict[str, _Scale]
     n_objectives: int
+    canonical_forms: dict[Candidate, Candidate] = field(default_factory=dict)
 
     def parameters(self, candidate: Candidate) -> dict[str, Any]:
         """Return Optuna's parameters of a candidate."""
@@ -205,7 +207,9 @@ class _View:
             self.problem.space.check(candidate)
         except (SpaceError, ValueError):
             return None
-        return candidate
+        if candidate not in self.canonical_forms:
+            self.canonical_forms[candidate] = self.problem.canonical(candidate)
+        return self.canonical_forms[candidate]
 
 
 @final

@@ -104,22 +104,18 @@ class History:
         self._told: list[Trial] = []
         self._columns: tuple[list[Any], ...] = ([], [], [], [], [])  # of _rows_of
         self.known: set[str] = set()
-        self.log_costs: list[float] = []
         self.n_paid = 0
         self._fits: dict[str, tuple[int, np.ndarray]] = {}
 
     def tell(self, trials: Sequence[Trial]) -> Rows:
         """Return every file and every failure of these trials, in order of number.
 
-        Afterwards `known` holds the keys of all canonical forms tried, `log_costs` the exact log cost of each trial
-        (NaN where it is unknown), `n_paid` the number of trials that cost budget.
+        Afterwards `known` holds the keys of all canonical forms tried, `n_paid` the number of trials that cost budget.
         """
         if len(trials) < len(self._told) or not all(map(operator.is_, self._told, trials)):
             self._forget()
         for trial in trials[len(self._told) :]:
-            model = self.model(trial.candidate)
-            self.known.add(model.key)
-            self.log_costs.append(model.log_cost)
+            self.known.add(trial.candidate.key)
             self.n_paid += trial.is_paid
             for row in self._rows_of(trial):
                 for column, value in zip(self._columns, row, strict=True):
@@ -127,6 +123,10 @@ class History:
             self._told.append(trial)
         candidates, numbers, errors, costs, are_points = self._columns
         return Rows(candidates, np.array(numbers, int), np.array(errors), np.array(costs), np.array(are_points, bool))
+
+    def log_costs(self) -> list[float]:
+        """Return the exact log cost of each trial told, NaN where it is unknown."""
+        return [self.model(trial.candidate).log_cost for trial in self._told]
 
     def fitted(self, kind: str, n_rows: int, fit: Callable[[], np.ndarray]) -> np.ndarray:
         """Return what `fit` returns for the first rows of the trials told; it is called once for a number of them."""

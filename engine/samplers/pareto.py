@@ -22,8 +22,13 @@ __all__ = ["ParetoSampler"]
 FIRST_DESIGN = 10
 LEAST_POINTS = 4  # files that must be there as well
 POOL = 96  # candidates that are compared before one is proposed
+SPREAD_POOL = 64  # draws of which the first design takes the one with the loneliest cost
 LEADERS = 8  # of them, whose neighbours are compared too
 NEIGHBOURS = 32
+# Pending candidates that a proposal keeps clear of by belief. With more, each is chosen from fewer, so that one driver
+# keeps a thousand workers busy: what the next result will say matters more then than the best of many guesses.
+CROWD = 64
+LEAST = 2
 
 
 @final
@@ -48,19 +53,27 @@ class ParetoSampler:
             self._history = History(problem)
         history = self._history
         rows = history.tell(trials)
-        waiting = [history.model(candidate) for candidate in pending]
-        known = history.known.union(model.key for model in waiting)
+        waiting = [history.model(candidate) for candidate in pending[-CROWD:]]
+        known = history.known.union(candidate.key for candidate in pending)
         if history.n_paid + len(pending) < FIRST_DESIGN or rows.are_points.sum() < LEAST_POINTS:
-            taken = np.array([*history.log_costs, *(model.log_cost for model in waiting)])
-            return spread(history, taken, known, rng) or self._random.propose(problem, trials, pending, rng)
-        draws = pool(history, rows, known, rng, POOL)
+            taken = np.array([*history.log_costs(), *(model.log_cost for model in waiting)])
+            lonely = spread(history, taken, known, rng, _share_of(SPREAD_POOL, pending))
+            return lonely or self._random.propose(problem, trials, pending, rng)
+        draws = pool(history, rows, known, rng, _share_of(POOL, pending))
         if not draws:
             return self._random.propose(problem, trials, pending, rng)
         with one_thread():
             belief = Belief.of(history, rows, waiting)
             leaders = [draw.candidate for draw in _best_first(belief, draws)[:LEADERS]]
-            draws += neighbours(history, leaders, known | {draw.model.key for draw in draws}, rng, NEIGHBOURS)
+            draws += neighbours(
+                history, leaders, known | {draw.model.key for draw in draws}, rng, _share_of(NEIGHBOURS, pending)
+            )
             return _best_first(belief, draws)[0].candidate
+
+
+def _share_of(size: int, pending: Sequence[Candidate]) -> int:
+    """Return how many candidates are compared for one proposal."""
+    return size if len(pending) <= CROWD else max(LEAST, size * CROWD // len(pending))
 
 
 def _best_first(belief: Belief, draws: Sequence[Draw]) -> list[Draw]:

@@ -13,7 +13,6 @@ from engine.space import Candidate
 
 __all__ = ["Draw", "neighbours", "pool", "spread"]
 
-SPREAD_POOL = 64  # draws of which the first design takes the one with the loneliest cost
 RANDOM_SHARE = 0.15  # of the pool
 CROSS_SHARE = 0.15  # of the pool
 STEPS = (0.5, 0.3, 0.2)  # chance to change one, two, three genes
@@ -29,14 +28,16 @@ class Draw:
     model: Model
 
 
-def spread(history: History, taken: np.ndarray, known: set[str], rng: np.random.Generator) -> Candidate | None:
+def spread(
+    history: History, taken: np.ndarray, known: set[str], rng: np.random.Generator, size: int
+) -> Candidate | None:
     """Return the new candidate whose log cost lies farthest from all taken, or None if nothing is new.
 
-    As long as the portfolio holds new ones, it is one of them, then a random one.
+    As long as the portfolio holds new ones, it is one of them, then one of `size` random ones.
     """
     problem = history.problem
     drawn = _new(history, problem.portfolio, known) or _new(
-        history, [problem.space.sample(rng) for _ in range(SPREAD_POOL)], known
+        history, [problem.space.sample(rng) for _ in range(size)], known
     )
     if not drawn:
         return None

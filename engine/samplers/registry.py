@@ -8,9 +8,14 @@ from engine.samplers.optuna import OPTUNA_SAMPLERS, OptunaSampler
 from engine.samplers.pareto import ParetoSampler
 from engine.samplers.random import RandomSampler
 
-__all__ = ["SAMPLERS", "sampler_named"]
+__all__ = ["SAMPLERS", "is_pure", "sampler_named"]
 
 SAMPLERS = tuple(sorted({"pareto", "random", *OPTUNA_SAMPLERS}))
+
+
+def is_pure(name: str) -> bool:
+    """Say whether proposals are a function of their arguments; Optuna's samplers remember earlier calls."""
+    return name in ("pareto", "random")
 
 
 def sampler_named(name: str, *, seed: int) -> Sampler:

@@ -20,11 +20,11 @@ from compression.original import recipes_for
 from compression.retrain import Lesson, Training, retrain
 from compression.settings import RecipesSettings, Settings, TrainSettings
 from compression.source import model_from
+from engine.backends.settings import BackendSettings
 from engine.checks.families import family_checks
 from engine.data import Signature
 from engine.errors import DataError, SettingsError
 from engine.finisher import FinishSettings
-from engine.launch import Named
 from engine.load import DataSettings, load
 
 ROWS = np.zeros((2, 1, 8, 8), np.float32)
@@ -60,7 +60,7 @@ def settings_for(model, folder, **given):
             "budget": 3,
             "train": TrainSettings(steps=25, epochs=0.5),
             "space": RecipesSettings(codings=["int4", "ternary", "sparse4"]),
-            "backend": Named("serial"),
+            "backend": BackendSettings("serial"),
             "workers": 1,
             "finish": FinishSettings(members=1, refit=False),
             "run": str(folder),

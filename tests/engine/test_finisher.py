@@ -13,6 +13,7 @@ from toy import Toy, candidate, toy_data, toy_test
 from engine.artifact import Artifact
 from engine.backends.serial import Serial
 from engine.data import Dataset, Rows, Split
+from engine.deadline import Deadline
 from engine.errors import ArtifactError
 from engine.finisher import Finisher, FinishSettings, _spread
 from engine.front import Front
@@ -282,22 +283,22 @@ def test_without_training_what_is_finished_already_is_shipped(tmp_path):
 
 def test_when_the_time_is_up_nothing_is_trained(tmp_path):
     search = Search(tmp_path / "run")
-    members = search.finish(deadline=0.0)
+    members = search.finish(deadline=Deadline(0.0))
     assert not search.family.finished
     assert [m.point for m in members] == list(search.study.front)
 
 
 def test_quick_winners_come_first_when_the_time_is_short(tmp_path, monkeypatch):
     search = Search(tmp_path / "run")
-    monkeypatch.setattr("time.time", lambda: 1000.0)
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
     keys = [point.candidate.key for point in search.study.front]
     trials = [
         replace(trial, seconds=1.0 if trial.candidate.key in keys[:2] else 100.0) for trial in search.study.ended()
     ]
-    search.finisher(deadline=1007.0).run(search.study.front, trials)
+    search.finisher(deadline=Deadline(1007.0)).run(search.study.front, trials)
     assert {found.key for found, _, _ in search.family.finished} == set(keys[:2])  # 2 trials x effort 3 = 6 seconds
     search.family.finished.clear()
-    search.finisher(deadline=1007.0, refit=True).run(search.study.front, trials)
+    search.finisher(deadline=Deadline(1007.0), refit=True).run(search.study.front, trials)
     assert len(search.family.finished) == 1  # a refit takes as long again
 
 

@@ -12,7 +12,7 @@ from engine.artifact import Artifact
 from engine.checks import artifact_checks, family_checks
 from engine.load import DataSettings, load
 from nas.cells import CellsSettings
-from nas.family import Cells
+from nas.family import Networks
 
 FAMILY_CHECKS = dict(family_checks())
 ARTIFACT_CHECKS = dict(artifact_checks())
@@ -25,7 +25,7 @@ def digits():
 
 @cache
 def cells():
-    return Cells(CellsSettings(), digits().signature, Recipe(steps=5, epochs=0.1), 0.5)
+    return Networks(CellsSettings(), digits().signature, Recipe(steps=5, epochs=0.1), 0.5)
 
 
 @cache

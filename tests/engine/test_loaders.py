@@ -41,8 +41,9 @@ def test_digits_are_small_grey_images():
 
 def test_digits_can_be_read_as_a_table():
     loaded = load(DataSettings(kind="table"), seed=1)
-    assert loaded.dataset.signature.shape == (64,)
-    assert loaded.dataset.signature.numeric_columns[0] == "pixel_0_0"
+    assert loaded.dataset.signature.shape == (61,)
+    assert loaded.dataset.signature.numeric_columns[0] == "pixel_0_1"
+    assert "Dropped, since all rows have one value: pixel_0_0, pixel_4_0, pixel_4_7." in loaded.notes
     assert len(loaded.dataset.splits) == 5
 
 
@@ -87,12 +88,16 @@ def test_every_conf_file_holds_the_defaults_and_only_what_its_source_takes():
         ({"name": "digts"}, r"No data 'digts'; did you mean 'digits'\? Data: breast_cancer, csv, diabetes, digits,"),
         ({"name": "zzz"}, r"No data 'zzz'\. Data: "),
         ({"name": "npz"}, r"data=npz needs data\.path: add data\.path=<file>\."),
+        ({"name": "parquet", "path": "a"}, r"data=parquet needs data\.target: add data\.target=<column>\."),
+        ({"name": "openml"}, r"data=openml needs data\.path: add data\.path=<name or number>\."),
+        ({"name": "iris", "version": 1}, r"data\.version says nothing about data=iris: remove it\."),
+        ({"name": "frame"}, r"data=frame is a table in memory, for Python alone: call engine\.load\.load_frame\."),
         ({"name": "images"}, r"data=images needs data\.path: add data\.path=<folder>\."),
         ({"name": "csv", "path": "a.csv"}, r"data=csv needs data\.target: add data\.target=<column>\."),
         ({"name": "images", "path": "a", "group": "g"}, r"data\.group says nothing about data=images: remove it\."),
         ({"path": "x.npz"}, r"data\.path says nothing about data=digits: remove it\."),
         ({"kind": "signals"}, r"data=digits can be read as images or table, got data\.kind=signals\."),
-        ({"test_share": 0.0}, r"data\.test_share must lie in \(0, 1\), got 0\.0\."),
+        ({"test_share": 1.0}, r"data\.test_share must lie in \[0, 1\), got 1\.0; 0 keeps no test rows\."),
         ({"valid_share": 1.5}, r"data\.valid_share must lie in \(0, 1\), got 1\.5\."),
         ({"folds": 1}, r"data\.folds must be at least 2, got 1; leave it out for one train/valid pair\."),
         ({"max_rows": 3}, r"data\.max_rows must be at least 10, got 3\."),
@@ -181,6 +186,17 @@ def test_parts_of_an_npz_file_stay_apart(tmp_path, rng):
     loaded = load(DataSettings(name="npz", path=path), seed=0)
     assert np.array_equal(loaded.test.x[:, 0], x[40:])
     assert np.array_equal(loaded.dataset.rows.x[:, 0], x[:40])
+
+
+def test_parts_of_a_table_stay_apart(tmp_path, rng):
+    x, y = rng.normal(size=(60, 3)), np.arange(60) % 2
+    path = write_npz(
+        tmp_path, x_train=x[:40], y_train=y[:40], x_valid=x[40:50], y_valid=y[40:50], x_test=x[50:], y_test=y[50:]
+    )
+    for share in (0.3, 0):
+        loaded = load(DataSettings(name="npz", path=path, test_share=share), seed=0)
+        assert np.array_equal(loaded.dataset.rows.x, x[:50].astype(np.float32))
+        assert np.array_equal(loaded.test.x, x[50:].astype(np.float32))
 
 
 def test_named_arrays_give_weight_and_target(tmp_path, rng):

@@ -201,7 +201,10 @@ def test_a_failure_leaves_the_old_result_and_no_half_file(table_model, people, t
         ({"out": "none/o.csv"}, r"out must lie in a folder that exists"),
         ({"id": "nme"}, r"id: no column in .* is called 'nme'; did you mean 'name'\? Columns: name, colour"),
         ({"data": "none.csv"}, r"none.csv does not exist\."),
-        ({"data": "model.bin"}, r"model.bin must end in .csv, .csv.gz, .npz or .npy, or be a folder of images\."),
+        (
+            {"data": "model.bin"},
+            r"model.bin must end in .csv, .csv.gz, .parquet, .jsonl, .jsonl.gz, .npz or .npy, or be a folder",
+        ),
         ({"model": "none.onnx"}, r"none.onnx cannot be read: No such file"),
         ({"oot": "1"}, r"Unknown key oot; did you mean out\?"),
     ],
@@ -274,6 +277,33 @@ def test_arrays_of_a_table_model(table_model, tmp_path, capsys):
     np.savez(tmp_path / "a.npz", x=x, c=np.asarray([["blue"]]))
     code, _, text = run(predict, capsys, model=table_model, data=tmp_path / "a.npz", out=tmp_path / "o.csv")
     assert (code, "as many values in each array" in text) == (2, True)
+
+
+def test_numbered_columns_are_picked_from_a_wider_array(tmp_path, capsys):
+    nodes = [helper.make_node("Mul", ["x", "two"], ["y"])]
+    card = {"numeric_columns": ["x2"], "categorical_columns": []}
+    given = {"inputs": [("x", TensorProto.FLOAT, ["n", 1])], "initializers": {"two": np.float32(2)}, "outputs": 1}
+    model = save_model(tmp_path / "m", nodes, **given, card=card, task="regression")
+    np.savez(tmp_path / "a.npz", x=[[1, 5, 3], [1, 5, 4]])
+    assert run(predict, capsys, model=model, data=tmp_path / "a.npz", out=tmp_path / "o.csv")[0] == 0
+    assert read(tmp_path / "o.csv")["value"].tolist() == [6, 8]
+
+
+def test_a_card_whose_columns_are_broken(table_model, people, tmp_path, capsys):
+    (tmp_path / "table" / "card.json").write_text(json.dumps({"columns": [{"name": "a"}]}))
+    code, _, text = run(predict, capsys, model=table_model, data=people, out=tmp_path / "o.csv")
+    assert (code, "The card's columns must be a list of columns: a column must have a name" in text) == (2, True)
+
+
+def test_evaluate_by_one_more_metric_and_by_groups(table_model, value_model, people, capsys):
+    code, text, _ = run(evaluate, capsys, model=table_model, data=people, target="truth", metric="auc", group="colour")
+    assert code == 0
+    assert "error by auc: 50.00 %" in text
+    assert [line.split()[0] for line in text.splitlines()[-3:]] == ["blue", "missing", "red"]
+    _, _, text = run(evaluate, capsys, model=table_model, data=people, target="truth", metric="acu")
+    assert "or a scorer of scikit-learn, got 'acu'; did you mean 'auc'?" in text
+    code, text, _ = run(evaluate, capsys, model=value_model, data=people, target="b", metric="mape", group="name")
+    assert (code, "error by mape: " in text, "bias" in text) == (0, True, True)
 
 
 def test_folders_have_no_columns(image_model, tmp_path, capsys):

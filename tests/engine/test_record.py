@@ -349,3 +349,14 @@ def test_a_full_disk_stops_the_study_with_the_record_whole(tmp_path, request):
     assert not (path / "report.html").exists()
     folder.append(trial_of(int(written)))
     assert sorted(folder.load()) == list(range(int(written) + 1))
+
+
+def test_a_folder_that_is_closed_to_this_account_is_told(folder, monkeypatch):
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.exists", closed)
+    with pytest.raises(
+        RecordError, match=r"cannot be read: Permission denied\. Name a folder that is open to this acc"
+    ):
+        folder.verify(SETTINGS)

@@ -121,3 +121,18 @@ def test_a_text_stays_as_it_was_typed():
 def test_every_argument_without_an_equals_sign_is_told():
     with pytest.raises(SettingsError, match=r"'budget' must have the form key=value\.\n'seed' must"):
         from_arguments(["budget", "a=1", "seed"])
+
+
+def test_mappings_of_names():
+    @dataclasses.dataclass
+    class Typed:
+        types: dict[str, str] | None = None
+        codes: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+
+    assert build(Typed, {"types": {"zip": "category"}, "codes": {"a": [-9, "1e3"]}}) == Typed(
+        {"zip": "category"}, {"a": [-9.0, 1000.0]}
+    )
+    with pytest.raises(SettingsError, match=r"codes must be a mapping of names, each to a list"):
+        build(Typed, {"codes": [1]})
+    with pytest.raises(SettingsError, match=r"codes\.a\[0\] must be a number, got 'x'\."):
+        build(Typed, {"codes": {"a": ["x"]}})

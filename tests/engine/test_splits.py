@@ -32,7 +32,7 @@ def check_laws(partition, rows, *, cover=True):
 
 
 @settings(deadline=None)
-@example(labels=[0] * 14 + [1], test=0.5, valid=0.5, k=None, seed=0)  # the row that a class of one keeps is lent by none
+@example(labels=[0] * 14 + [1], test=0.5, valid=0.5, k=None, seed=0)  # a class of one lends no row
 @given(labels=st.lists(st.integers(0, 4), min_size=15, max_size=120), test=shares, valid=shares, k=folds, seed=seeds)
 def test_stratified(labels, test, valid, k, seed):
     labels = np.unique(labels, return_inverse=True)[1]

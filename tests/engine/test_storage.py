@@ -1,5 +1,6 @@
 import logging
 import os
+import threading
 
 import optuna
 import pytest
@@ -8,7 +9,7 @@ import sqlalchemy
 from engine.errors import SettingsError
 from engine.objective import Objective, Problem
 from engine.space import Candidate, Choice, Condition, Float, Int, Space
-from engine.storage import Mirror
+from engine.storage import Mirror, without_password
 from engine.trial import Point, State, Trial
 
 SPACE = Space(
@@ -26,6 +27,11 @@ def complete(number, *candidates, error=0.25):
         for place, candidate in enumerate(candidates)
     )
     return Trial(number, candidates[0], State.COMPLETE, points, seconds=1.5, seed=11)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    monkeypatch.setattr("engine.storage.STALL_SECONDS", 120.0)  # however busy this machine is
 
 
 @pytest.fixture
@@ -81,36 +87,136 @@ def test_a_resumed_study_gets_only_what_it_lacks(url):
     ]  # fmt: skip
 
 
-def test_a_database_that_fails_is_told_once_and_caught_up_with(url, caplog, monkeypatch):
+@pytest.fixture
+def broken(monkeypatch):
+    """Let every attempt to write fail, and tell of each; `set()` on the second event mends it."""
+    failed, mended = threading.Event(), threading.Event()
+    add_trial = optuna.Study.add_trial
+
+    def fails(study, trial):
+        if not mended.is_set():
+            failed.set()
+            raise sqlalchemy.exc.OperationalError("insert", {}, Exception("disk is full"))
+        add_trial(study, trial)
+
+    monkeypatch.setattr(optuna.Study, "add_trial", fails)
+    return failed, mended
+
+
+def test_a_database_that_fails_is_told_once_and_caught_up_with(url, caplog, broken, monkeypatch):
+    monkeypatch.setattr("engine.storage.RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr("engine.storage.MAX_REFUSALS", 10**9)
+    failed, mended = broken
     mirror = Mirror(url, "digits", PROBLEM)
-
-    def fails(trial):
-        raise sqlalchemy.exc.OperationalError("insert", {}, Exception("disk is full"))
-
-    with monkeypatch.context() as broken, caplog.at_level(logging.WARNING, "lilliput"):
-        broken.setattr(mirror._study, "add_trial", fails)
-        mirror.record(complete(0, A))
-        mirror.record(complete(1, A))
+    with caplog.at_level(logging.WARNING, "lilliput"):
+        for number in (0, 1):
+            mirror.record(complete(number, A))
+            assert failed.wait(60)
+            failed.clear()
+        assert failed.wait(60)
+        mended.set()
+        mirror.record(complete(2, B))
+        mirror.close()
     assert len(caplog.records) == 1
     assert "disk is full" in caplog.text
-    mirror.record(complete(2, B))
-    mirror.close()
     assert [trial.user_attrs["number"] for trial in stored(url)[0]] == [0, 1, 2]
 
 
-def test_a_database_that_never_returns_is_told_at_the_end(url, caplog, tmp_path):
+def test_a_database_that_never_returns_is_told_at_the_end(url, caplog, broken):
     mirror = Mirror(url, "digits", PROBLEM)
-    mirror._storage.engine.dispose()
-    os.remove(tmp_path / "study.db")
     with caplog.at_level(logging.WARNING, "lilliput"):
         mirror.record(complete(0, A))
         mirror.close()
-    assert "1 entries did not reach the storage" in caplog.text
+    assert "1 trials did not reach the storage" in caplog.text
+    assert stored(url)[0] == []
+
+
+def test_a_trial_that_a_database_in_service_does_not_take_is_left_out(url, caplog, broken, monkeypatch):
+    monkeypatch.setattr("engine.storage.RETRY_SECONDS", (0.0,))
+    _, mended = broken
+    left_out = threading.Event()
+
+    class Told(logging.Handler):
+        def emit(self, record):
+            if "is left out" in record.getMessage():
+                mended.set()
+                left_out.set()
+
+    handler = Told()
+    logging.getLogger("lilliput").addHandler(handler)
+    try:
+        mirror = Mirror(url, "digits", PROBLEM)
+        mirror.record(complete(0, A))
+        assert left_out.wait(60)
+        mirror.record(complete(1, B))
+        mirror.close()
+    finally:
+        logging.getLogger("lilliput").removeHandler(handler)
+    assert "does not take trial 0" in caplog.text
+    assert [trial.user_attrs["number"] for trial in stored(url)[0]] == [1]
+
+
+def test_a_database_that_comes_back_empty_is_filled_again(url, tmp_path, monkeypatch):
+    monkeypatch.setattr("engine.storage.RETRY_SECONDS", (0.0,))
+    add_trial, are_lost = optuna.Study.add_trial, threading.Event()
+
+    def loses_everything_once(study, trial):
+        if not are_lost.is_set():
+            os.remove(tmp_path / "study.db")
+            are_lost.set()
+            raise sqlalchemy.exc.OperationalError("insert", {}, Exception("no such table"))
+        add_trial(study, trial)
+
+    monkeypatch.setattr(optuna.Study, "add_trial", loses_everything_once)
+    mirrored(url, complete(0, A), complete(1, B))
+    assert [trial.user_attrs["number"] for trial in stored(url)[0]] == [0, 1]
+
+
+def test_a_search_never_waits_for_its_database(url, monkeypatch):
+    is_asked, may_answer = threading.Event(), threading.Event()
+    add_trial = optuna.Study.add_trial
+
+    def hangs(study, trial):
+        is_asked.set()
+        may_answer.wait()
+        add_trial(study, trial)
+
+    monkeypatch.setattr(optuna.Study, "add_trial", hangs)
+    mirror = Mirror(url, "digits", PROBLEM)
+    mirror.record(complete(0, A))
+    assert is_asked.wait(60)
+    for number in range(1, 8):
+        mirror.record(complete(number, A))
+    may_answer.set()
+    mirror.close()
+    assert len(stored(url)[0]) == 8
+
+
+def test_a_journal_file_serves_as_well(tmp_path):
+    path = str(tmp_path / "study.journal")
+    mirrored(path, complete(0, A), complete(1, A, B))
+    mirrored(path, complete(0, A), complete(1, A, B), complete(2, B))
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(path))
+    study = optuna.load_study(study_name="digits", storage=storage)
+    assert [(trial.user_attrs["number"], trial.user_attrs["point"]) for trial in study.trials] == [
+        (0, 0), (1, 0), (1, 1), (2, 0)
+    ]  # fmt: skip
+    assert study.metric_names == ["error", "bytes"]
+
+
+def test_passwords_are_shown_to_nobody():
+    with pytest.raises(SettingsError) as caught:
+        Mirror("nosuchdialect://me:secret@host/name", "digits", PROBLEM)
+    assert "secret" not in str(caught.value)
+    assert "nosuchdialect://me:***@host/name" in str(caught.value)
+    assert without_password("sqlite:///a:b@c.db") == "sqlite:///a:b@c.db"
 
 
 @pytest.mark.parametrize("bad", ["nonsense", "sqlite:////no/such/folder/x.db", "nosuchdialect://x/y"])
 def test_an_impossible_address_is_a_setting_to_correct(bad):
-    with pytest.raises(SettingsError, match="storage must be the URL of an Optuna storage, got"):
+    with pytest.raises(
+        SettingsError, match=r"storage must be the URL of an Optuna storage, or a journal file that ends with .* got"
+    ):
         Mirror(bad, "digits", PROBLEM)
 
 

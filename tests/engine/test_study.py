@@ -7,6 +7,7 @@ from toy import Toy, candidate, toy_data
 
 from engine.backends.processes import Processes
 from engine.backends.serial import Serial
+from engine.deadline import Deadline
 from engine.errors import RecordError, StudyError
 from engine.objective import Objective, Problem
 from engine.record import RunFolder
@@ -173,7 +174,7 @@ def test_time_that_is_up_stops_proposals(tmp_path):
     _, recorded = folder.open({"seed": 0, "lag": 2})
     backend = Serial()
     backend.start(Work(family, data.folder, "accuracy"))
-    study = Study(problem_of(family), RandomSampler(), backend, folder, 0, 2, recorded, deadline=0.0)
+    study = Study(problem_of(family), RandomSampler(), backend, folder, 0, 2, recorded, deadline=Deadline(0.0))
     study.run()
     assert study.stopped == "the time is up"
     assert not study.trials

@@ -1,0 +1,58 @@
+"""What one trial may take: seconds and memory. Beyond that it fails, and the search goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+from engine.errors import SettingsError
+from engine.work import Finish
+
+__all__ = ["TrialSettings", "seconds_of"]
+
+LEAST_BYTES = 512 * 2**20  # the libraries of a worker take more than half of that
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TrialSettings:
+    """What one trial may take.
+
+    Args:
+        seconds: How long a trial may run before it fails and its worker is replaced, whatever it hangs in; a winner's
+            long training may take `finish.effort` times as long, twice that where it is trained on all rows as well.
+        memory_bytes: Of memory that a worker may hold, its libraries included; a trial that needs more fails. Linux.
+    """
+
+    seconds: float | None = None
+    memory_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.seconds is not None and not self.seconds > 0:
+            problems.append(f"trial.seconds must be above 0, got {self.seconds}.")
+        if self.memory_bytes is not None and self.memory_bytes < LEAST_BYTES:
+            problems.append(
+                f"trial.memory_bytes must be at least {LEAST_BYTES}, which the libraries of a worker need, got "
+                f"{self.memory_bytes}."
+            )
+        if problems:
+            raise SettingsError("\n".join(problems))
+
+
+def seconds_of(seconds: float | None, effort: float) -> Callable[[Any], float | None] | None:
+    """Return what tells how long a task may run, or None where all run for as long as they take.
+
+    Args:
+        seconds: That a trial may run.
+        effort: How many times longer a winner is trained.
+    """
+    if seconds is None:
+        return None
+
+    def limit(task: Any) -> float:
+        is_long = isinstance(task, Finish)
+        return seconds * (max(1.0, effort) * (2 if task.refit else 1) if is_long else 1.0)
+
+    return limit
