@@ -1,1 +1,1 @@
-"""Compact networks stacked from searched cells."""
+"""Compact networks from searched spaces."""

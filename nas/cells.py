@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, final
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Protocol, final
 
-from compression.codings import CODINGS
-from engine.errors import SettingsError, did_you_mean
+from compression.codings import CODINGS, coding_named
+from engine.errors import SettingsError
 from engine.space import Candidate, Choice, Condition, Domain, Int, Space
+from nas.ranges import option_problems
 
-__all__ = ["CONVOLUTIONAL", "OPERATIONS", "CellsSettings", "Genome", "Stage", "cells_space", "edges"]
+__all__ = [
+    "OPERATIONS",
+    "CellOptions",
+    "CellsSettings",
+    "Genome",
+    "Stage",
+    "canonical_cell",
+    "cell_problems",
+    "cells_space",
+    "edges",
+    "is_convolution",
+]
 
 OPERATIONS = ("none", "skip", "conv1", "conv3", "separable3", "separable5", "average3", "max3")
-CONVOLUTIONAL = frozenset(("conv1", "conv3", "separable3", "separable5"))
 REDUCTIONS = ("conv1", "conv3", "separable3")
 
 
@@ -47,45 +58,100 @@ class CellsSettings:
 
     def __post_init__(self) -> None:
         problems = [f"space.name must be cells, got {self.name}."] if self.name != "cells" else []
-        for key, known in (("operations", OPERATIONS), ("codings", CODINGS), ("edge_codings", CODINGS)):
-            problems += [
-                f"space.{key} knows no '{value}'{did_you_mean(value, known) or '.'} Known: {', '.join(known)}."
-                for value in getattr(self, key)
-                if value not in known
-            ]
-        for key in ("operations", "widths", "depths", "codings", "edge_codings", "keeps"):
-            values = getattr(self, key)
-            if not values or len(set(values)) < len(values):
-                problems.append(f"space.{key} must have at least one value and none twice, got {list(values)}.")
-        if self.operations and "none" not in self.operations:
-            problems.append("space.operations must hold none: it stands where a cell has no edge.")
-        for key, low, high in (("widths", 1, 4096), ("depths", 0, 64), ("keeps", 1e-9, 1.0)):
-            lost = [value for value in getattr(self, key) if not low <= value <= high]
-            if lost:
-                limits = "in (0, 1]" if key == "keeps" else f"in [{low}, {high}]"
-                problems.append(f"space.{key} must lie {limits}, got {lost}.")
-        for key, low, high in (("nodes", 2, 6), ("stages", 1, 6)):
-            if not low <= getattr(self, key) <= high:
-                problems.append(f"space.{key} must be in [{low}, {high}], got {getattr(self, key)}.")
+        problems += cell_problems(self, OPERATIONS)
         if problems:
             raise SettingsError("\n".join(problems))
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the layer that leads into a stage."""
+        return (1, 2)
+
+    @property
+    def reductions(self) -> tuple[str, ...]:
+        """Between two stages."""
+        return REDUCTIONS
+
+    @property
+    def shares(self) -> tuple[bool, ...]:
+        """Whether the cells of a stage share their weights: no gene here."""
+        return ()
+
+
+class CellOptions(Protocol):
+    """What the genes of cells may be; each space of cells has settings of this form."""
+
+    @property
+    def nodes(self) -> int: ...  # noqa: D102
+    @property
+    def operations(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def stages(self) -> int: ...  # noqa: D102
+    @property
+    def widths(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def depths(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def codings(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def edge_codings(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def keeps(self) -> tuple[float, ...]: ...  # noqa: D102
+    @property
+    def strides(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def reductions(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def shares(self) -> tuple[bool, ...]: ...  # noqa: D102
+
+
+def cell_problems(settings: CellOptions, operations: Sequence[str]) -> list[str]:
+    """Return what is wrong with the settings of a space of cells.
+
+    Args:
+        settings: Of the space.
+        operations: That an edge may have in it.
+    """
+    problems = option_problems(
+        settings,
+        named={"operations": operations, "codings": CODINGS, "edge_codings": CODINGS},
+        numbers={"widths": (1, 4096), "depths": (0, 64), "strides": (1, 8), "keeps": (1e-9, 1.0)},
+        single={"nodes": (2, 6), "stages": (1, 6)},
+    )
+    if settings.operations and "none" not in settings.operations:
+        problems.append("space.operations must hold none: it stands where a cell has no edge.")
+    return problems
 
 
 @final
 @dataclass(frozen=True)
 class Stage:
-    """Cells of one width: `width` channels while training starts, `kept` in the file."""
+    """Cells of one width: `width` channels while training starts, `kept` in the file.
+
+    `shared` tells whether all cells have the weights of the first; None where the space has no such gene.
+    """
 
     width: int
     depth: int
     stride: int
     coding: str
     keep: float
+    shared: bool | None = None
 
     @property
     def kept(self) -> int:
         """Channels that stay."""
         return max(1, round(self.width * self.keep))
+
+    @property
+    def may_share(self) -> bool:
+        """Whether there are cells with codes to share; float weights have their normalisation folded in."""
+        return self.depth > 1 and coding_named(self.coding).is_integer
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the cells share codes."""
+        return bool(self.shared) and self.may_share
 
 
 @final
@@ -113,12 +179,14 @@ class Genome:
     def of(candidate: Candidate, nodes: int) -> Genome:
         """Read a candidate of `cells_space`."""
         genes: Mapping[str, Any] = candidate.genes
-        stages = tuple(
-            Stage(*(genes[f"stage{number}.{gene}"] for gene in ("width", "depth", "stride", "coding", "keep")))
-            for number in range(genes["stages"])
-        )
+        stages = []
+        for number in range(genes["stages"]):
+            own = {field.name: f"stage{number}.{field.name}" for field in fields(Stage)}
+            stages.append(Stage(**{name: genes[gene] for name, gene in own.items() if gene in genes}))
         cell = tuple(genes[f"cell.{source}{target}"] for source, target in edges(nodes))
-        return Genome(nodes, cell, stages, genes.get("reduction", "conv1"), genes["stem.coding"], genes["head.coding"])
+        return Genome(
+            nodes, cell, tuple(stages), genes.get("reduction", "conv1"), genes["stem.coding"], genes["head.coding"]
+        )
 
     def candidate(self) -> Candidate:
         """Return the candidate that `of` reads."""
@@ -127,12 +195,12 @@ class Genome:
             f"cell.{source}{target}": op for (source, target), op in zip(edges(self.nodes), self.cell, strict=True)
         }
         for number, stage in enumerate(self.stages):
-            genes |= {f"stage{number}.{gene}": value for gene, value in asdict(stage).items()}
+            genes |= {f"stage{number}.{gene}": value for gene, value in asdict(stage).items() if value is not None}
         if len(self.stages) > 1:
             genes["reduction"] = self.reduction
         return Candidate.of({**genes, "stem.coding": self.stem_coding, "head.coding": self.head_coding})
 
-    def canonical(self, settings: CellsSettings) -> Genome:
+    def canonical(self, settings: CellOptions) -> Genome:
         """Return the representative of all genomes that build the same network.
 
         Dead edges become `none`; skips that only rename a node are contracted; inner nodes are renumbered; genes that
@@ -147,14 +215,25 @@ class Genome:
             stages = [replace(stage, depth=min(settings.depths)) for stage in stages]
         if all(stage.depth == 0 for stage in stages):
             cell = ("none",) * len(cell)
-        if stages[0].depth == 0 or not CONVOLUTIONAL.intersection(cell):
+        if stages[0].depth == 0 or not any(map(is_convolution, cell)):
             stages[0] = replace(stages[0], coding=settings.codings[0])
+        if settings.shares:
+            has_weights = any(map(is_convolution, cell))
+            stages = [
+                stage if stage.may_share and has_weights else replace(stage, shared=settings.shares[0])
+                for stage in stages
+            ]
         return replace(self, cell=cell, stages=tuple(stages))
 
 
 def _first_keep(stage: Stage, keeps: Sequence[float]) -> float:
     """Return the first share that leaves as many channels as the stage's own."""
     return next((keep for keep in keeps if replace(stage, keep=keep).kept == stage.kept), stage.keep)
+
+
+def is_convolution(operation: str) -> bool:
+    """Say whether an operation has weights."""
+    return operation.startswith(("conv", "separable"))
 
 
 def edges(nodes: int) -> list[tuple[int, int]]:
@@ -246,7 +325,7 @@ def _placed(links: Sequence[tuple[int, int, str]], order: Sequence[int], nodes: 
     return tuple(made.get(edge, "none") for edge in edges(nodes))
 
 
-def cells_space(settings: CellsSettings) -> Space:
+def cells_space(settings: CellOptions) -> Space:
     """Return the space as data.
 
     Example:
@@ -259,16 +338,18 @@ def cells_space(settings: CellsSettings) -> Space:
         stage: dict[str, Domain] = {
             "width": Choice(settings.widths, ordered=True),
             "depth": Choice(settings.depths, ordered=True),
-            "stride": Choice((1, 2)),
+            "stride": Choice(settings.strides),
             "coding": Choice(settings.codings, ordered=True),
             "keep": Choice(settings.keeps, ordered=True),
         }
+        if settings.shares:
+            stage["shared"] = Choice(settings.shares)
         for gene, domain in stage.items():
             domains[f"stage{number}.{gene}"] = domain
             if number:
                 conditions[f"stage{number}.{gene}"] = Condition("stages", tuple(range(number + 1, settings.stages + 1)))
     if settings.stages > 1:
-        domains["reduction"] = Choice(REDUCTIONS)
+        domains["reduction"] = Choice(settings.reductions)
         conditions["reduction"] = Condition("stages", tuple(range(2, settings.stages + 1)))
     domains |= {f"cell.{source}{target}": Choice(settings.operations) for source, target in edges(settings.nodes)}
     domains |= {f"{layer}.coding": Choice(settings.edge_codings, ordered=True) for layer in ("stem", "head")}

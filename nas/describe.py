@@ -1,48 +1,81 @@
-"""What a card says of a cell network in words, and what the report draws."""
+"""What a card says of a network in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
 
 from compression.codings import coding_named
 from engine.trial import Point, Trial
-from nas.cells import Genome, edges
 
-__all__ = ["describe"]
+__all__ = ["Description", "Part", "told"]
 
 
-def describe(genome: Genome, point: Point, trials: Sequence[Trial]) -> dict[str, Any]:
-    """Return description, compression steps and the graph of the cell.
+@final
+@dataclass(frozen=True)
+class Part:
+    """A part of a network that has a width and a coding of its own.
 
     Args:
-        genome: Of the winner.
+        name: As the card calls it: `stage 0`.
+        width: Channels while training starts.
+        kept: Channels in the file.
+        coding: Of its weights.
+    """
+
+    name: str
+    width: int
+    kept: int
+    coding: str
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Description:
+    """A network in words.
+
+    Args:
+        text: In a line.
+        parts: In order.
+        edge_codings: Of the layers at both ends, by what the card calls them; `last layer` is one of them.
+        graph: `nodes` and `edges`, as `engine.drawing` takes them.
+    """
+
+    text: str
+    parts: Sequence[Part]
+    edge_codings: Mapping[str, str]
+    graph: Mapping[str, Any]
+
+
+def told(description: Description, point: Point, trials: Sequence[Trial], *, is_share: bool) -> dict[str, Any]:
+    """Return description, compression steps and graph as a card holds them.
+
+    Args:
+        description: Of the winner.
         point: As the search scored it.
         trials: All trials, for the reason where nothing was removed.
+        is_share: Whether errors are shares of rows, which are told in per cent.
     """
-    stages = genome.stages
-    words = ", ".join(
-        f"{stage.kept} channels {stage.coding}" + (f" in {stage.depth} cells" if stage.depth else "")
-        for stage in stages
-    )
-    return {
-        "description": f"{len(stages)} stage{'s' if len(stages) > 1 else ''}: {words}",
-        "steps": [_removal(genome, point, trials), *_thinning(genome), _quantization(genome)],
-        "graph": _graph(genome),
-    }
+    show = "{:.2%}".format if is_share else "{:.4g}".format
+    parts = description.parts
+    steps = [*_removal(parts, point, trials, show), *_thinning(parts), _quantization(parts, description.edge_codings)]
+    return {"description": description.text, "steps": steps, "graph": dict(description.graph)}
 
 
-def _removal(genome: Genome, point: Point, trials: Sequence[Trial]) -> dict[str, str]:
-    cut = [
-        f"stage {number}: {stage.kept} of {stage.width}"
-        for number, stage in enumerate(genome.stages)
-        if stage.kept < stage.width
-    ]
+def _removal(
+    parts: Sequence[Part], point: Point, trials: Sequence[Trial], show: Callable[[float], str]
+) -> list[dict[str, str]]:
+    if not parts:
+        return []
+    cut = [f"{part.name}: {part.kept} of {part.width}" for part in parts if part.kept < part.width]
     if cut:
-        return {
-            "step": "channels removed",
-            "detail": "by L1 norm and gain, after a quarter of the training; kept " + "; ".join(cut),
-        }
+        return [
+            {
+                "step": "channels removed",
+                "detail": "by L1 norm and gain, after a quarter of the training; kept " + "; ".join(cut),
+            }
+        ]
     limit = point.values["bytes"]
     rivals = [
         other.values["error"]
@@ -50,40 +83,32 @@ def _removal(genome: Genome, point: Point, trials: Sequence[Trial]) -> dict[str,
         for other in trial.points
         if other.values["bytes"] <= limit and any(_is_cut(name, value) for name, value in other.candidate.values)
     ]
-    found = f"the best of {len(rivals)} tried had {min(rivals):.2%}" if rivals else "none that small was tried"
-    return {
-        "step": "channels kept at 100 %",
-        "detail": f"no network with removed channels did better than {point.values['error']:.2%} in "
-        f"{limit:.0f} bytes: {found}",
-    }
+    found = f"the best of {len(rivals)} tried had {show(min(rivals))}" if rivals else "none that small was tried"
+    return [
+        {
+            "step": "channels kept at 100 %",
+            "detail": f"no network with removed channels did better than {show(point.values['error'])} in "
+            f"{limit:.0f} bytes: {found}",
+        }
+    ]
 
 
-def _thinning(genome: Genome) -> list[dict[str, str]]:
-    shares = {number: coding_named(stage.coding).density for number, stage in enumerate(genome.stages)}
-    parts = [f"stage {number}: {share:.0%} of the weights stay" for number, share in shares.items() if share < 1]
-    detail = "by magnitude, in steps while training went on; " + "; ".join(parts)
-    return [{"step": "small weights removed", "detail": detail}] if parts else []
+def _thinning(parts: Sequence[Part]) -> list[dict[str, str]]:
+    shares = {part.name: coding_named(part.coding).density for part in parts}
+    words = [f"{name}: {share:.0%} of the weights stay" for name, share in shares.items() if share < 1]
+    detail = "by magnitude, in steps while training went on; " + "; ".join(words)
+    return [{"step": "small weights removed", "detail": detail}] if words else []
 
 
 def _is_cut(name: str, value: object) -> bool:
     return name.endswith(".keep") and isinstance(value, float) and value < 1.0
 
 
-def _quantization(genome: Genome) -> dict[str, str]:
-    parts = [f"first layer {genome.stem_coding}"]
-    parts += [f"stage {number} {stage.coding}" for number, stage in enumerate(genome.stages)]
+def _quantization(parts: Sequence[Part], edge_codings: Mapping[str, str]) -> dict[str, str]:
+    before = [f"{name} {coding}" for name, coding in edge_codings.items() if name != "last layer"]
+    inner = [f"{part.name} {part.coding}" for part in parts]
+    last = [f"last layer {edge_codings['last layer']}"]
     return {
         "step": "weights quantized",
-        "detail": "in training, a scale for each channel: " + ", ".join([*parts, f"last layer {genome.head_coding}"]),
-    }
-
-
-def _graph(genome: Genome) -> dict[str, Any]:
-    used = [(s, t, op) for (s, t), op in zip(edges(genome.nodes), genome.cell, strict=True) if op != "none"]
-    names = {0: "input", genome.nodes - 1: "output"}
-    inner = sorted({node for link in used for node in link[:2]} - set(names))
-    names |= {node: f"sum {place + 1}" for place, node in enumerate(inner)}
-    return {
-        "nodes": [names[node] for node in sorted(names)],
-        "edges": [[names[source], names[target], op] for source, target, op in used],
+        "detail": "in training, a scale for each channel: " + ", ".join([*before, *inner, *last]),
     }

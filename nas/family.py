@@ -1,4 +1,4 @@
-"""The family of stacked cells: from genes to trained, compressed, verified files."""
+"""The family of searched networks: from genes to trained, compressed, verified files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, final
 
 import torch
 
-from compression.export import export
 from compression.layers import empty_weights, lower
 from compression.memory import macs
 from compression.network import Network
@@ -18,17 +17,17 @@ from compression.plan import Convolution, Plan, Pooling
 from compression.train import Examples, Recipe, train
 from engine.artifact import Artifact
 from engine.data import Dataset, Signature
-from engine.errors import DataError
 from engine.family import Report
+from engine.metrics import metric_named
 from engine.space import Candidate, Space
 from engine.trial import Point, Trial
-from nas.cells import CellsSettings, Genome, cells_space
-from nas.describe import describe
+from nas.describe import told
+from nas.export import exported
 from nas.finish import finish
-from nas.network import channel_counts, plan_of
-from nas.portfolio import portfolio
+from nas.measure import measured
+from nas.space import Genome, NetworkSpace, SpaceSettings, space_named
 
-__all__ = ["Cells", "check_signature", "macs_for", "recipe_for"]
+__all__ = ["Networks", "macs_for", "recipe_for"]
 
 LONG_EPOCHS = 20  # from here on images are moved; a short training only gets worse by it
 MACS_A_ROOT = 200_000
@@ -38,61 +37,67 @@ PIXELS_A_SHIFT = 14  # images move by up to one pixel for each 14 of their side:
 
 @final
 @dataclass(frozen=True)
-class Cells:
-    """Cell networks for images, one signature.
+class Networks:
+    """Networks of one space, for one signature.
 
     Args:
-        settings: Of the space.
+        settings: Of the space, which is found by their name.
         signature: Of the data.
         recipe: Of the training of one trial.
         effort: How many times longer a winner trains.
         metric: Of the validation error that a finished winner tells.
 
     Raises:
-        DataError: If the data are not images of two or more classes.
+        DataError: If the data do not fit the space.
     """
 
-    settings: CellsSettings
+    settings: SpaceSettings
     signature: Signature
     recipe: Recipe
     effort: float = 3.0
     metric: str = "accuracy"
 
     def __post_init__(self) -> None:
-        check_signature(self.signature)
+        self.kind.check(self.signature)
+
+    @property
+    def kind(self) -> NetworkSpace:
+        """What the space says of its networks."""
+        return space_named(self.settings.name)
 
     @cached_property
     def space(self) -> Space:
         """Where candidates come from."""
-        return cells_space(self.settings)
+        return self.kind.space(self.settings)
 
     @cached_property
     def portfolio(self) -> Sequence[Candidate]:
         """Plain networks of many widths."""
-        return portfolio(self.settings, min(self.signature.shape[1:]))
+        return self.kind.portfolio(self.settings, self.signature)
 
     def canonical(self, candidate: Candidate) -> Candidate:
         """Return the representative of all candidates that build the same network."""
-        return self.genome(candidate).canonical(self.settings).candidate()
+        return self._canonical(candidate).candidate()
 
     def genome(self, candidate: Candidate) -> Genome:
         """Return the genome of a candidate."""
-        return Genome.of(candidate, self.settings.nodes)
+        found: Genome = self.kind.genome(candidate, self.settings)
+        return found
 
     def bytes(self, candidate: Candidate) -> int:
         """Return the length of the file: the writer itself, run on zeros."""
-        return _length(self.genome(candidate).canonical(self.settings), self.signature)
+        return _length(self.kind, self._canonical(candidate), self.signature)
 
     def macs(self, candidate: Candidate) -> int:
         """Return the multiply-accumulates of one row through the file."""
-        return macs(_small_plan(self.genome(candidate), self.signature))
+        return macs(_small_plan(self.kind, self.genome(candidate), self.signature))
 
     def features(self, candidate: Candidate) -> Sequence[float]:
         """Return logarithms of multiply-accumulates and parameters, and the shares of kinds of layers in the file.
 
         Candidates of one size differ most in how often a weight is used, how many there are, and in depth.
         """
-        plan = _small_plan(self.genome(candidate), self.signature)
+        plan = _small_plan(self.kind, self.genome(candidate), self.signature)
         depthwise = sum(isinstance(step, Convolution) and step.is_depthwise for step in plan.steps)
         pooled = sum(isinstance(step, Pooling) for step in plan.steps)
         return (
@@ -112,18 +117,18 @@ class Cells:
     ) -> Iterator[tuple[Candidate, Artifact]]:
         """Train, remove channels, quantize, train on, export through the parity gate."""
         genome = self.genome(candidate)
-        valid = data.valid(fold)
+        rows, valid = data.train(fold), data.valid(fold)
         torch.manual_seed(seed)
         network = train(
-            Network(plan_of(genome, self.signature)),
-            Examples.of(data.train(fold), self.signature),
+            Network(measured(self.kind.plan(genome, self.signature), rows)),
+            Examples.of(rows, self.signature),
             self.recipe.scaled(fidelity),
-            counts=channel_counts(genome),
+            counts=self.kind.kept(genome),
             seed=seed,
             report=report,
             valid=Examples.of(valid, self.signature),
         )
-        yield candidate, export(network, valid.inputs()["x"], seed=seed)
+        yield candidate, exported(network, valid.inputs()["x"], seed=seed)
 
     def finish(
         self,
@@ -138,6 +143,7 @@ class Cells:
         """Train a winner long, with a teacher's probabilities where there is one."""
         genome = self.genome(candidate)
         artifact = finish(
+            self.kind,
             genome,
             self.signature,
             data,
@@ -153,20 +159,12 @@ class Cells:
 
     def describe(self, point: Point, trials: Sequence[Trial]) -> Mapping[str, Any]:
         """Return what a card says of a winner beyond its measurements."""
-        return describe(self.genome(point.candidate), point, trials)
+        is_share = metric_named(self.metric, self.signature.task).is_share
+        return told(self.kind.describe(self.genome(point.candidate)), point, trials, is_share=is_share)
 
-
-def check_signature(signature: Signature) -> None:
-    """Raise unless the data are images of two or more classes.
-
-    Raises:
-        DataError: It says what they are.
-    """
-    if signature.kind != "images" or signature.task != "classification":
-        raise DataError(
-            f"The space cells classifies images (N x C x H x W), got a {signature.kind} for {signature.task}. "
-            "Use images: data=digits, data=npz or data=images."
-        )
+    def _canonical(self, candidate: Candidate) -> Genome:
+        found: Genome = self.kind.canonical(self.genome(candidate), self.settings)
+        return found
 
 
 def recipe_for(signature: Signature, rows: int, given: Mapping[str, Any]) -> Recipe:
@@ -180,7 +178,7 @@ def recipe_for(signature: Signature, rows: int, given: Mapping[str, Any]) -> Rec
     chosen = {name: value for name, value in given.items() if value is not None}
     recipe = Recipe(**chosen)
     epochs = max(recipe.epochs, recipe.steps * recipe.batch_rows / rows)
-    if "shift" in chosen or epochs < LONG_EPOCHS:
+    if "shift" in chosen or epochs < LONG_EPOCHS or signature.kind != "images":
         return recipe
     return replace(recipe, shift=min(signature.shape[1:]) // PIXELS_A_SHIFT)
 
@@ -191,12 +189,12 @@ def macs_for(signature: Signature) -> int:
 
 
 @lru_cache(maxsize=10_000)
-def _small_plan(genome: Genome, signature: Signature) -> Plan:
+def _small_plan(kind: NetworkSpace, genome: Genome, signature: Signature) -> Plan:
     """Return the plan of the file: after channels are removed."""
-    return plan_of(genome, signature).with_channels(channel_counts(genome))
+    return kind.plan(genome, signature).with_channels(kind.kept(genome))
 
 
 @lru_cache(maxsize=100_000)
-def _length(genome: Genome, signature: Signature) -> int:
-    plan = _small_plan(genome, signature)
+def _length(kind: NetworkSpace, genome: Genome, signature: Signature) -> int:
+    plan = _small_plan(kind, genome, signature)
     return len(lower(plan, empty_weights(plan)).model)

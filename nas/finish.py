@@ -6,19 +6,20 @@ from dataclasses import replace
 
 import torch
 
-from compression.export import export
 from compression.network import Network
 from compression.train import Examples, Recipe, train
 from engine.artifact import Artifact
 from engine.data import Dataset, Rows, Signature, concatenate
 from engine.score import error_of
-from nas.cells import Genome
-from nas.network import channel_counts, plan_of
+from nas.export import exported
+from nas.measure import measured
+from nas.space import Genome, NetworkSpace
 
 __all__ = ["finish"]
 
 
 def finish(
+    kind: NetworkSpace,
     genome: Genome,
     signature: Signature,
     data: Dataset,
@@ -35,28 +36,34 @@ def finish(
         The file, whose card tells the validation error of the training without validation rows.
     """
     train_rows, valid = data.train(-1), data.valid(-1)
-    first = _trained(genome, signature, train_rows, recipe, teacher, seed)
-    artifact = export(first, valid.inputs()["x"], seed=seed, is_winner=True)
+    first = _trained(kind, genome, signature, train_rows, recipe, teacher, seed)
+    artifact = exported(first, valid.inputs()["x"], seed=seed, is_winner=True)
     error = error_of(artifact.outputs(valid.inputs()), valid, metric=metric, task=signature.task)
     card = {"validation": {"error": error, "rows": len(valid)}, "refit": refit}
     if refit:
-        second = _trained(genome, signature, concatenate([train_rows, valid]), recipe, teacher, seed)
-        artifact = export(second, valid.inputs()["x"], seed=seed, is_winner=True)
+        second = _trained(kind, genome, signature, concatenate([train_rows, valid]), recipe, teacher, seed)
+        artifact = exported(second, valid.inputs()["x"], seed=seed, is_winner=True)
     return replace(artifact, card={**artifact.card, **card})
 
 
 def _trained(
-    genome: Genome, signature: Signature, rows: Rows, recipe: Recipe, teacher: Artifact | None, seed: int
+    kind: NetworkSpace,
+    genome: Genome,
+    signature: Signature,
+    rows: Rows,
+    recipe: Recipe,
+    teacher: Artifact | None,
+    seed: int,
 ) -> Network:
     soft = None
     if teacher is not None:
         soft = teacher.outputs(rows.inputs())
     torch.manual_seed(seed)
     return train(
-        Network(plan_of(genome, signature)),
+        Network(measured(kind.plan(genome, signature), rows)),
         Examples.of(rows, signature, soft),
         recipe,
-        counts=channel_counts(genome),
+        counts=kind.kept(genome),
         seed=seed,
         report=lambda _step, _error: True,
     )

@@ -1,15 +1,18 @@
-"""From a genome to the plan of its network."""
+"""From a genome of cells to the plan of its network."""
 
 from __future__ import annotations
 
-from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Step
+from dataclasses import replace
+
+from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Rescaling, Step
 from engine.data import Signature
 from nas.cells import Genome, Stage, edges
 
-__all__ = ["channel_counts", "plan_of"]
+__all__ = ["channel_counts", "depthwise_coding", "plan_of", "with_answer"]
 
 # Nine or twenty-five weights a filter leave no room for few levels, and they are few: they stay at eight bits.
 DEPTHWISE_CODINGS = {"float32": "float32", "float16": "float16"}
+STEM_KERNELS = {1: 9, 2: 3}  # as many weights a filter in one dimension as in two
 
 
 def plan_of(genome: Genome, signature: Signature) -> Plan:
@@ -17,12 +20,13 @@ def plan_of(genome: Genome, signature: Signature) -> Plan:
 
     Args:
         genome: What to build.
-        signature: Images (C, H, W) or signals (C, L); classification.
+        signature: Images (C, H, W) or signals (C, L).
     """
     steps: list[Step] = []
     first = genome.stages[0]
+    kernel = STEM_KERNELS[len(signature.shape) - 1]
     steps.append(
-        Convolution("stem", "x", signature.shape[0], first.width, 3, first.stride, False, True, genome.stem_coding,
+        Convolution("stem", "x", signature.shape[0], first.width, kernel, first.stride, False, True, genome.stem_coding,
                     "input", "stage0")
     )  # fmt: skip
     source = "stem"
@@ -33,18 +37,49 @@ def plan_of(genome: Genome, signature: Signature) -> Plan:
             source = _unit(steps, f"{group}_reduction", source, genome.reduction, before, stage.width, stage.stride,
                            stage.coding, f"stage{number - 1}", group)  # fmt: skip
         for depth in range(stage.depth):
+            start = len(steps)
             source = _cell(steps, genome, stage, f"{group}_{depth}", source, group)
-    last = genome.stages[-1]
-    steps.append(Mean("mean", source))
-    steps.append(
-        Linear("head", "mean", last.width, signature.outputs, genome.head_coding, f"stage{len(genome.stages) - 1}")
-    )
-    return Plan(signature, tuple(steps))
+            if depth and stage.is_shared:
+                steps[start:] = [_sharing(step, f"{group}_{depth}", f"{group}_0") for step in steps[start:]]
+    return with_answer(steps, source, genome.stages[-1].width, genome.head_coding, group, signature)
+
+
+def with_answer(
+    steps: list[Step], source: str, width: int, coding: str, group: str, signature: Signature
+) -> Plan:  # fmt: skip
+    """Return the plan that ends as every network does: mean over positions, linear layer, units of the target.
+
+    Args:
+        steps: Of the network so far.
+        source: Name of the last of them that counts.
+        width: Its channels.
+        coding: Of the linear layer.
+        group: Of these channels.
+        signature: Of the data.
+    """
+    ended = [*steps]
+    if len(signature.shape) > 1:
+        ended.append(Mean("mean", source))
+        source = "mean"
+    ended.append(Linear("head", source, width, signature.outputs, coding, group))
+    if signature.task == "regression":
+        ended.append(Rescaling("answer", "head"))
+    return Plan(signature, tuple(ended))
 
 
 def channel_counts(genome: Genome) -> dict[str, int]:
     """Return the number of channels of each group that stay in the file."""
     return {f"stage{number}": stage.kept for number, stage in enumerate(genome.stages)}
+
+
+def depthwise_coding(coding: str) -> str:
+    """Return the coding of the depthwise filters in a stage of this coding."""
+    return DEPTHWISE_CODINGS.get(coding, "int8")
+
+
+def _sharing(step: Step, prefix: str, first: str) -> Step:
+    """Return a step of a later cell with the codes of its counterpart in the first cell."""
+    return replace(step, shared_with=first + step.name.removeprefix(prefix)) if isinstance(step, Convolution) else step
 
 
 def _cell(steps: list[Step], genome: Genome, stage: Stage, name: str, source: str, group: str) -> str:
@@ -87,10 +122,9 @@ def _unit(
     """Add a dense convolution, or a depthwise one and a pointwise one."""
     kernel = int(op[-1])
     if op.startswith("separable"):
-        depthwise = DEPTHWISE_CODINGS.get(coding, "int8")
         steps.append(
-            Convolution(f"{name}_depthwise", source, width_in, width_in, kernel, stride, True, False, depthwise,
-                        group_in, group_in)
+            Convolution(f"{name}_depthwise", source, width_in, width_in, kernel, stride, True, False,
+                        depthwise_coding(coding), group_in, group_in)
         )  # fmt: skip
         source, kernel, stride = f"{name}_depthwise", 1, 1
     steps.append(

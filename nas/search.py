@@ -20,7 +20,7 @@ from engine.errors import EXIT_INTERRUPTED, EngineError, report_error
 if TYPE_CHECKING:
     from engine.launch import Run
     from engine.load import Loaded
-    from nas.family import Cells
+    from nas.family import Networks
     from nas.settings import Settings
 
 __all__ = ["main", "run"]
@@ -36,14 +36,17 @@ def run(settings: Settings) -> Run:
         2214
     """
     from engine.launch import search
-    from nas.family import Cells, check_signature, macs_for, recipe_for
+    from engine.metrics import default_metric
+    from nas.family import Networks, macs_for, recipe_for
+    from nas.settings import Settings as Defaults
 
-    def complete(loaded: Loaded) -> tuple[Settings, Cells]:
+    def complete(loaded: Loaded) -> tuple[Settings, Networks]:
         signature = loaded.dataset.signature
-        check_signature(signature)
         recipe = recipe_for(signature, len(loaded.dataset.splits[0].train), vars(settings.train))
-        family = Cells(settings.space, signature, recipe, settings.finish.effort, settings.metric)
-        return replace(settings, max_macs=settings.max_macs or macs_for(signature)), family
+        is_unfit = signature.task == "regression" and settings.metric == Defaults.metric
+        metric = default_metric(signature) if is_unfit else settings.metric
+        family = Networks(settings.space, signature, recipe, settings.finish.effort, metric)
+        return replace(settings, metric=metric, max_macs=settings.max_macs or macs_for(signature)), family
 
     return search(settings, complete, name=settings.space.name)
 
@@ -60,13 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from engine.command import main_guard
         from engine.ending import ending
         from engine.settings import build
-        from nas.settings import Settings
+        from nas.settings import settings_for
 
         plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         told = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
-        codes.append(main_guard(lambda: ending(run(build(Settings, plain)), "nas.search", told)))
-        if codes[-1] == EXIT_INTERRUPTED:
-            sys.exit(EXIT_INTERRUPTED)  # a sweep ends too
+        codes.append(main_guard(lambda: ending(run(build(settings_for(plain), plain)), "nas.search", told)))
+        if codes[-1] >= EXIT_INTERRUPTED:
+            sys.exit(codes[-1])  # a sweep ends too
 
     try:
         sys.argv = [sys.argv[0], *lenient(given, Path(__file__).parent.parent / "conf")]

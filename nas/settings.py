@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any, Literal
 
 from engine.errors import SettingsError
 from engine.launch import SearchSettings
 from nas.cells import CellsSettings
+from nas.space import space_named
 
-__all__ = ["Settings", "TrainSettings"]
+__all__ = ["Settings", "TrainSettings", "settings_for"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,7 @@ class TrainSettings:
         shift: Largest random shift of an image, in pixels.
         flip: Whether images are mirrored at random.
         teacher_share: Of the finisher's loss that comes from the teacher.
+        device: `auto` for a GPU where a worker sees one. Files are the same every time on one kind of device.
     """
 
     steps: int = 400
@@ -36,6 +40,7 @@ class TrainSettings:
     shift: int | None = None
     flip: bool = False
     teacher_share: float = 0.7
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
         limits = {
@@ -59,7 +64,7 @@ class TrainSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(SearchSettings):
-    """What `python -m nas.search` understands.
+    """What `python -m nas.search` understands; `settings_for` where the space is not cells.
 
     Args:
         space: Of the networks.
@@ -72,3 +77,28 @@ class Settings(SearchSettings):
     space: CellsSettings = field(default_factory=CellsSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     max_bytes: int | None = 65_536
+
+
+def settings_for(given: Mapping[str, Any]) -> type[Settings]:
+    """Return the class of settings whose `space` is of the kind that was given by name.
+
+    Args:
+        given: Plain containers, as the user wrote them.
+
+    Raises:
+        SettingsError: If there is no space of that name.
+
+    Example:
+        >>> settings_for({"space": {"name": "mlp"}})().space.widths[:3]
+        (2, 4, 8)
+    """
+    space = given.get("space")
+    name = space.get("name", "cells") if isinstance(space, Mapping) else "cells"
+    kind = space_named(str(name)).settings
+    if kind is CellsSettings:
+        return Settings
+    made = make_dataclass(
+        "Settings", [("space", kind, field(default_factory=kind))], bases=(Settings,), frozen=True, kw_only=True
+    )
+    made.__doc__ = Settings.__doc__
+    return made

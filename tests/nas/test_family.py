@@ -16,12 +16,12 @@ from engine.errors import DataError, SettingsError, StudyError
 from engine.load import DataSettings, load
 from engine.teacher import checked_teacher
 from nas.cells import CellsSettings, Genome, Stage
-from nas.family import Cells, recipe_for
+from nas.family import Networks, recipe_for
 from nas.network import channel_counts, plan_of
 
 SIGNATURE = Signature("images", "classification", (1, 8, 8), "uint8", tuple(map(str, range(10))))
 QUICK = Recipe(steps=12, epochs=0.1)
-FAMILY = Cells(CellsSettings(), SIGNATURE, QUICK, 1.5)
+FAMILY = Networks(CellsSettings(), SIGNATURE, QUICK, 1.5)
 
 
 @cache
@@ -93,7 +93,7 @@ def test_the_least_important_channels_go_and_the_others_keep_their_weights():
 
 
 def test_training_learns_and_stays_within_the_predicted_size():
-    family = Cells(CellsSettings(), SIGNATURE, Recipe(steps=250), 1.0)
+    family = Networks(CellsSettings(), SIGNATURE, Recipe(steps=250), 1.0)
     candidate = small(width=12, keep=0.75, coding="ternary").candidate()
     valid = digits().valid(0)
     [(built, artifact)] = family.build(candidate, digits(), fold=0, fidelity=1.0, seed=0, report=never_stops)
@@ -173,7 +173,7 @@ def test_a_stopped_training_still_gives_the_pruned_quantized_network():
 
 def test_tables_are_refused_with_the_remedy():
     with pytest.raises(DataError, match=r"classifies images.*data=digits"):
-        Cells(CellsSettings(), Signature("table", "classification", (4,), "float32", ("a", "b")), QUICK)
+        Networks(CellsSettings(), Signature("table", "classification", (4,), "float32", ("a", "b")), QUICK)
 
 
 def test_cards_tell_what_was_removed_or_why_nothing_was():

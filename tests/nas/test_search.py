@@ -17,6 +17,7 @@ import onnxruntime
 import pytest
 import yaml
 
+from engine.backends.settings import BackendSettings
 from engine.errors import EngineError, RecordError, SettingsError
 from engine.finisher import FinishSettings
 from engine.launch import Named
@@ -39,7 +40,7 @@ def settings_of(folder, **given):
             "budget": 3,
             "train": TrainSettings(steps=10, epochs=0.1),
             "space": CellsSettings(stages=2, widths=(4, 8)),
-            "backend": Named("serial"),
+            "backend": BackendSettings("serial"),
             "finish": FinishSettings(members=2, refit=False),
             "run": str(folder),
             "quiet": True,
@@ -141,7 +142,7 @@ def test_other_costs_are_searched_too(tmp_path, cost):
 
 
 def test_the_same_search_writes_the_same_files(finished, tmp_path):
-    again = search.run(settings_of(tmp_path / "run", backend=Named("processes"), workers=2))
+    again = search.run(settings_of(tmp_path / "run", backend=BackendSettings("processes"), workers=2))
     assert [m.artifact.sha256 for m in again.members] == [m.artifact.sha256 for m in finished.members]
 
 
@@ -198,7 +199,7 @@ def test_what_cannot_be_searched_is_refused_before_a_folder_is_made(tmp_path, ch
 
 @pytest.mark.parametrize(
     "changes",
-    [{"sampler": Named("paretto")}, {"backend": Named("serail")}, {"storage": "nowhere"}],
+    [{"sampler": Named("paretto")}, {"backend": BackendSettings("serail")}, {"storage": "nowhere"}],
     ids=["sampler", "backend", "storage"],
 )
 def test_a_mistyped_choice_is_refused_before_a_folder_is_made(tmp_path, changes):

@@ -1,0 +1,1 @@
+"""Spaces of networks: one file each, chosen by its name."""
