@@ -1,0 +1,178 @@
+"""Scored rules: the best few of a boosted pool, chosen together; one fit gives every number of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from rules.atoms import Condition
+from rules.generators.binned import Box
+from rules.generators.examples import Examples
+from rules.generators.pool import boosted_pool
+from rules.generators.refit import Fitted, Patterns, fitted, patterns, probabilities
+from rules.generators.subset import Surrogate, improved, surrogate
+from rules.outputs import Points
+from rules.rule import Rule
+from rules.ruleset import RuleSet
+
+__all__ = ["ScoreGenes", "scored", "scores"]
+
+POOL = 400
+RENEWALS = (0, 3, 8, 16, 32)  # numbers of rules from which on the loss is seen anew
+LEAST_ROWS = 3
+
+
+@final
+@dataclass(frozen=True)
+class ScoreGenes:
+    """How scored rules are chosen.
+
+    Args:
+        rules: Most of them.
+        depth: Most columns in a condition.
+        ridge: Of squared points, in rows of average weight.
+        brevity: How much dearer each further comparison of a condition makes it, as a power.
+    """
+
+    rules: int = 10
+    depth: int = 1
+    ridge: float = 3.0
+    brevity: float = 0.1
+
+
+def scores(examples: Examples, genes: ScoreGenes) -> Iterator[tuple[int, RuleSet]]:
+    """Yield scored rules, from few to many, each with the number of rules that was allowed."""
+    data, constraints = examples.data, examples.constraints
+    targets, weights = examples.targets[examples.sample], examples.weights[examples.sample]
+    found = boosted_pool(
+        data, targets, weights, depth=genes.depth, most=POOL, monotone=constraints.monotone, seed=examples.seed
+    )
+    boxes, masks = distinct(examples, found)
+    must = [rule.condition for rule in constraints.must]
+    fixed = [examples.holds(condition)[examples.sample] for condition in must]
+    held = np.array([*fixed, *masks], bool).reshape(len(must) + len(boxes), len(targets)).T
+    signs = np.array([0] * len(must) + [constraints.sign(data, box) or 0 for box in boxes], np.int64)
+    favour = np.array(
+        [1.0] * len(must) + [constraints.favour(data, box) / data.size(box) ** genes.brevity for box in boxes]
+    )
+    chain = _Chain(examples, held.astype(np.float32), targets, weights, signs, favour, genes.ridge, len(must))
+    chosen = chain.path(genes.rules)
+    conditions = [*must, *(data.condition(box) for box in boxes)]
+    sizes = [0] * len(must) + [data.size(box) for box in boxes]
+    within = [c for c in chosen if constraints.within(len(c), sum(sizes[n] for n in c))]
+    yield from scored(examples, conditions, within or [list(range(len(must)))], signs, genes.ridge)
+
+
+def distinct(examples: Examples, boxes: Sequence[Box]) -> tuple[list[Box], list[np.ndarray]]:
+    """Return the boxes that may be rules and apply to different rows of the sample, and those rows.
+
+    Of two boxes with the same rows, or with all the others, the first stays; a single cut is written the way that needs
+    no word of missing values.
+    """
+    kept: list[Box] = []
+    masks: list[np.ndarray] = []
+    seen: set[bytes] = set()
+    for box in boxes:
+        mask = box.mask(examples.data.codes)
+        support = float(mask.mean())
+        if not LEAST_ROWS <= mask.sum() <= len(mask) - LEAST_ROWS:
+            continue
+        if not examples.constraints.allows(examples.data, box, support):
+            continue
+        first = mask if mask[0] else ~mask
+        key = np.packbits(first).tobytes()
+        if key not in seen:
+            seen.add(key)
+            kept.append(box)
+            masks.append(mask)
+    return kept, masks
+
+
+def scored(
+    examples: Examples,
+    conditions: Sequence[Condition],
+    chosen: Sequence[Sequence[int]],
+    signs: np.ndarray,
+    ridge: float,
+) -> Iterator[tuple[int, RuleSet]]:
+    """Fit the points of each choice of conditions on all rows, and yield it as a rule set with the size of the choice.
+
+    Args:
+        examples: All rows.
+        conditions: To choose from.
+        chosen: Numbers of conditions, a list a rule set.
+        signs: As in `Surrogate`.
+        ridge: Of squared points.
+    """
+    union = sorted({number for numbers in chosen for number in numbers})
+    place = {number: n for n, number in enumerate(union)}
+    held = [examples.holds(conditions[number]) for number in union]
+    masks = np.array(held, bool).reshape(len(union), len(examples.targets)).T
+    merged = patterns(masks, examples.targets, examples.weights)
+    for numbers in chosen:
+        kept, made = fitted(merged, [place[n] for n in numbers], kind=examples.kind, ridge=ridge, signs=signs[union])
+        yield len(numbers), _ruleset(examples, [conditions[union[n]] for n in kept], made)
+
+
+@final
+@dataclass(eq=False)
+class _Chain:
+    """The path of choices, from few conditions to many, on the sample."""
+
+    examples: Examples
+    masks: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    signs: np.ndarray
+    favour: np.ndarray
+    ridge: float
+    n_fixed: int
+
+    def path(self, most: int) -> list[list[int]]:
+        """Return a choice for each number of rules."""
+        chosen = list(range(self.n_fixed))
+        problem = self._seen_from(chosen)
+        made: list[list[int]] = []
+        for size in range(max(1, self.n_fixed), most + 1):
+            if size - 1 in RENEWALS[1:]:
+                problem = self._seen_from(chosen)
+            chosen = improved(problem, chosen, size, n_fixed=self.n_fixed)
+            if len(chosen) < size and made:
+                break
+            made.append(list(chosen))
+        return made
+
+    def _seen_from(self, chosen: list[int]) -> Surrogate:
+        """Return the loss as it looks from the best points of a choice."""
+        kind = self.examples.kind
+        working, curve = self.targets, self.weights
+        if kind != "squares":
+            merged: Patterns = patterns(self.masks[:, chosen] > 0, self.targets, self.weights)
+            every = list(range(len(chosen)))
+            kept, made = fitted(merged, every, kind=kind, ridge=self.ridge, signs=self.signs[chosen])
+            totals = made.totals(merged.masks[:, kept])
+            p = probabilities(totals, kind)
+            slope = np.clip(p * (1 - p), 0.01, None).mean(axis=1)
+            curve = self.weights * slope[merged.rows]
+            working = totals[merged.rows] + (self.targets - p[merged.rows]) / slope[merged.rows, None]
+        return surrogate(self.masks, working, curve, ridge=self.ridge, signs=self.signs, favour=self.favour)
+
+
+def _ruleset(examples: Examples, conditions: Sequence[Condition], made: Fitted) -> RuleSet:
+    """Write points as short decimals: hundredths of log-odds, or thousandths of the spread of the values."""
+    digits = 2
+    if examples.kind == "squares":
+        spread = float(examples.targets.std())
+        digits = 3 - int(np.floor(np.log10(spread))) if spread > 0 else 6
+    points, base = np.round(made.points, digits), np.round(made.base, digits)
+    user = {rule.condition: rule.id for rule in examples.constraints.must}
+    rules = []
+    for condition, values in zip(conditions, points, strict=True):
+        if condition in user:
+            rules.append(Rule(user[condition], condition, Points(tuple(values.tolist())), source="user"))
+        elif np.any(values):
+            rules.append(Rule(f"r{len(rules) + 1}", condition, Points(tuple(values.tolist()))))
+    return examples.ruleset(tuple(rules), "sum", Points(tuple(base.tolist())))
