@@ -1,0 +1,1 @@
+"""auto-sklearn as an engine: it runs in an interpreter of its own; its pipelines become small files here."""

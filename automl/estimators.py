@@ -1,0 +1,344 @@
+"""Automl as scikit-learn estimators: fit, predict, a leaderboard, a front of files to choose from."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, final
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from automl.checked import features_of, targets_of
+from engine.artifact import Artifact
+from engine.errors import StudyError
+from engine.finisher import Member
+from engine.front import Front
+from engine.inputs import table_inputs
+from engine.loaders.columns import as_text
+from engine.trial import Point
+
+if TYPE_CHECKING:
+    from automl.settings import Settings
+    from engine.load import Loaded
+
+__all__ = ["CompactClassifier", "CompactRegressor"]
+
+
+class _Compact(BaseEstimator):  # type: ignore[misc]
+    """What both estimators share; use one of them.
+
+    Args:
+        seconds: For the whole fit; None for no limit but the budget.
+        budget: Trials to train.
+        metric: Error that is minimised, such as `auc`, `log_loss`, `rmse` or any scorer of scikit-learn; None for what
+            suits the targets.
+        max_bytes: No file is longer; None for no limit.
+        monotone: From column to +1 or -1: the answer never falls, or never rises, with that column.
+        workers: Processes; 1 searches in this one.
+        run: Folder in which the whole search is recorded, and from which it goes on; None leaves nothing on disk.
+        random_state: Seed of splits, search and training. With the same one, and no `seconds`, files repeat.
+        verbose: Whether progress is shown.
+    """
+
+    _task: Literal["classification", "regression"]
+    members_: tuple[Member, ...]
+    front_: Front
+    artifact_: Artifact
+
+    def __init__(
+        self,
+        *,
+        seconds: float | None = None,
+        budget: int = 100,
+        metric: str | None = None,
+        max_bytes: int | None = 262_144,
+        monotone: Mapping[str, int] | None = None,
+        workers: int = 1,
+        run: str | None = None,
+        random_state: Any = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.seconds = seconds
+        self.budget = budget
+        self.metric = metric
+        self.max_bytes = max_bytes
+        self.monotone = monotone
+        self.workers = workers
+        self.run = run
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Return the finished files, most accurate on validation rows first.
+
+        Returns:
+            One row a file: `error` (of the metric, on validation rows; lower is better), `bytes`, `latency_us` (of one
+            row on one thread, measured now), `coding`, `description`, and whether it `is_chosen`.
+        """
+        check_is_fitted(self)
+        rows = []
+        for member in self.members_:
+            card = member.artifact.card
+            rows.append(
+                {
+                    "error": member.point.values["error"],
+                    "bytes": member.artifact.size,
+                    "latency_us": _latency_us(member.artifact, self._example),
+                    "coding": card.get("coding"),
+                    "description": card.get("description"),
+                    "is_chosen": member.artifact.sha256 == self.artifact_.sha256,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def best_under(self, *, bytes: int) -> Self:
+        """Return this estimator with the most accurate file of at most this many bytes.
+
+        Raises:
+            StudyError: If every file is larger; it says how large the smallest is.
+        """
+        check_is_fitted(self)
+        return self._with(self.front_.best_under(bytes=bytes).sha256)
+
+    def smallest_within(self, *, error: float) -> Self:
+        """Return this estimator with the smallest file of at most this error on validation rows.
+
+        Raises:
+            StudyError: If every file errs more; it says how little the best errs.
+        """
+        check_is_fitted(self)
+        return self._with(self.front_.smallest_within(error=error).sha256)
+
+    def export(self, path: Path | str) -> Path:
+        """Write the chosen file, preparation and class names inside, with its card beside it.
+
+        Args:
+            path: A name that ends in .onnx, whose card is then called <name>.card.json; or a folder, for `model.onnx`
+                and `card.json`.
+
+        Returns:
+            The path of the model.
+        """
+        check_is_fitted(self)
+        path = Path(path)
+        if path.suffix != ".onnx":
+            return self.artifact_.save(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.artifact_.model)
+        card = json.dumps(dict(self.artifact_.card), indent=2, sort_keys=True)
+        path.with_name(f"{path.stem}.card.json").write_text(card)
+        return path
+
+    def _searched(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any) -> Loaded:  # noqa: N803
+        """Search, keep the finished files, and choose one."""
+        from automl.search import run
+        from engine.load import DataSettings, load_frame
+
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31 - 1)
+        frame, weight = features_of(self, X, y, sample_weight)
+        data = DataSettings("frame", task=self._task, test_share=0.0)
+        loaded = load_frame(frame, y, settings=data, sample_weight=weight, groups=groups, seed=int(seed))
+        with tempfile.TemporaryDirectory() as folder:
+            found = run(self._settings(int(seed), self.run or f"{folder}/run"), loaded=loaded)
+        if not found.members:
+            raise StudyError("The search gave no file: " + (" ".join(found.notes) or "give it more seconds") + ".")
+        members = [_judged(member, folds=len(loaded.dataset.splits)) for member in found.members]
+        self.members_ = tuple(sorted(members, key=lambda member: (member.point.values["error"], member.artifact.size)))
+        self.front_ = Front.of(member.point for member in members)
+        self.notes_ = found.notes
+        self.metric_ = str(members[0].artifact.card["metric"])
+        self._example = loaded.dataset.rows.take(np.arange(1))
+        self.artifact_ = _chosen(self.members_).artifact
+        if found.stop is not None:
+            raise found.stop  # what is found so far can be used
+        return loaded
+
+    def _settings(self, seed: int, folder: str) -> Settings:
+        from automl.settings import DEFAULT_METRIC, Settings
+        from engine.backends.settings import BackendSettings
+
+        return Settings(
+            seconds=self.seconds,
+            budget=self.budget,
+            metric=self.metric or DEFAULT_METRIC,
+            max_bytes=self.max_bytes,
+            monotone=self.monotone or {},
+            workers=self.workers,
+            backend=BackendSettings(name="serial" if self.workers == 1 else "processes"),
+            run=folder,
+            seed=seed,
+            quiet=not self.verbose,
+        )
+
+    def _with(self, sha256: str) -> Self:
+        found = copy.copy(self)
+        found.artifact_ = next(m.artifact for m in self.members_ if m.artifact.sha256 == sha256)
+        return found
+
+    def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Return what the chosen file answers, float64, shape (n_rows, n_outputs)."""
+        check_is_fitted(self)
+        frame, _ = features_of(self, X, None, None)
+        return self.artifact_.outputs(table_inputs(self.artifact_, frame)).astype(np.float64)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.target_tags.required = True
+        return tags
+
+
+@final
+class CompactClassifier(ClassifierMixin, _Compact):  # type: ignore[misc]
+    """Classification of tables by one small ONNX file, searched for.
+
+    Args:
+        seconds: For the whole fit; None for no limit but the budget.
+        budget: Trials to train.
+        metric: Error that is minimised; by default `auc` for two classes and `log_loss` for more.
+        max_bytes: No file is longer; None for no limit.
+        monotone: From column to +1 or -1: the probability of the second class never falls, or never rises, with it.
+        workers: Processes; 1 searches in this one.
+        run: Folder in which the whole search is recorded, and from which it goes on; None leaves nothing on disk.
+        random_state: Seed of splits, search and training. With the same one, and no `seconds`, files repeat.
+        verbose: Whether progress is shown.
+
+    Attributes:
+        front_: Of the finished files, most accurate first, by validation error and bytes.
+        members_: The files themselves.
+        artifact_: The file that predicts: the smallest within a standard error of the best.
+        classes_: Labels in the order of the columns of `predict_proba`.
+        metric_: The metric.
+        notes_: What the search has to say about the data.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> x, y = load_iris(return_X_y=True, as_frame=True)
+        >>> found = CompactClassifier(budget=3).fit(x, y)
+        >>> small = found.best_under(bytes=5000)
+        >>> small.artifact_.size <= 5000, bool(small.score(x, y) > 0.9)
+        (True, True)
+    """
+
+    _task = "classification"
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:  # noqa: N803
+        """Search for the front of files.
+
+        Args:
+            X: DataFrame of numbers, texts, categories, flags and dates, or array of shape (n_rows, n_columns); NaN,
+                None and empty text are missing values.
+            y: Labels, shape (n_rows,).
+            sample_weight: Weights, shape (n_rows,), or None.
+            groups: None, or groups of rows, shape (n_rows,): none stands on both sides of a validation split.
+
+        Raises:
+            EngineError: For tables, targets or settings that cannot be used.
+        """
+        labels = targets_of(self, y)
+        check_classification_targets(labels)
+        loaded = self._searched(X, labels, sample_weight, groups)
+        self.classes_ = np.unique(labels)
+        names = list(loaded.dataset.signature.classes)
+        self._places = [names.index(name) for name in as_text(pd.Series(self.classes_))]
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Return the probability of each class, float64, shape (n_rows, n_classes), columns as in `classes_`."""
+        outputs = self._outputs(X)[:, self._places]
+        return np.asarray(outputs / outputs.sum(axis=1, keepdims=True))
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Return the most probable label of each row, shape (n_rows,)."""
+        places = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[places])
+
+
+@final
+class CompactRegressor(RegressorMixin, _Compact):  # type: ignore[misc]
+    """Regression on tables by one small ONNX file, searched for.
+
+    Args:
+        seconds: For the whole fit; None for no limit but the budget.
+        budget: Trials to train.
+        metric: Error that is minimised; by default `rmse`.
+        max_bytes: No file is longer; None for no limit.
+        monotone: From column to +1 or -1: the value never falls, or never rises, with it.
+        workers: Processes; 1 searches in this one.
+        run: Folder in which the whole search is recorded, and from which it goes on; None leaves nothing on disk.
+        random_state: Seed of splits, search and training. With the same one, and no `seconds`, files repeat.
+        verbose: Whether progress is shown.
+
+    Attributes:
+        front_: Of the finished files, most accurate first, by validation error and bytes.
+        members_: The files themselves.
+        artifact_: The file that predicts: the smallest within a standard error of the best.
+        metric_: The metric.
+        notes_: What the search has to say about the data.
+
+    Example:
+        >>> from sklearn.datasets import load_diabetes
+        >>> x, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> found = CompactRegressor(budget=3).fit(x, y)
+        >>> bool(found.score(x, y) > 0.3)
+        True
+    """
+
+    _task = "regression"
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:  # noqa: N803
+        """Search for the front of files.
+
+        Args:
+            X: As for `CompactClassifier.fit`.
+            y: Values, shape (n_rows,).
+            sample_weight: Weights, shape (n_rows,), or None.
+            groups: None, or groups of rows, shape (n_rows,): none stands on both sides of a validation split.
+
+        Raises:
+            EngineError: For tables, targets or settings that cannot be used.
+        """
+        self._searched(X, targets_of(self, y), sample_weight, groups)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Return the value of each row, float64, shape (n_rows,)."""
+        return np.asarray(self._outputs(X)[:, 0])
+
+
+def _judged(member: Member, *, folds: int) -> Member:
+    """Return a member whose error is that of all folds: the finished file's own is measured on one of them."""
+    if folds == 1:
+        return member
+    values = {**member.searched.values, "bytes": float(member.artifact.size)}
+    return replace(member, point=Point(member.point.candidate, values, member.artifact.sha256))
+
+
+def _chosen(members: tuple[Member, ...]) -> Member:
+    """Return the smallest member within a standard error of the best on validation rows.
+
+    Source: Breiman et al. (1984), Classification and Regression Trees, section 3.4.3: the one-standard-error rule;
+    differs in that bytes stand for complexity.
+    """
+    best = members[0]
+    reach = best.point.values["error"] + best.point.values.get("error_se", 0.0)
+    return min((m for m in members if m.point.values["error"] <= reach), key=lambda member: member.artifact.size)
+
+
+def _latency_us(artifact: Artifact, example: Any) -> float:
+    from engine.score import latency_us
+
+    return round(latency_us(artifact, example), 1)

@@ -1,0 +1,218 @@
+"""The family of tabular models: from genes to files with their preparation in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+
+from automl.describe import describe
+from automl.inspection import inspected
+from automl.lesson import Lesson
+from automl.models.registry import fit
+from automl.monotone import check_directions
+from automl.portfolio import portfolio
+from automl.space import MONOTONE, TabularSettings, tabular_space
+from automl.table import table_of
+from automl.targets import Targets
+from automl.teacher import EVERYTHING, opinions
+from automl.writing import Paper, write
+from engine.artifact import Artifact
+from engine.data import Dataset, Signature
+from engine.errors import ArtifactError, DataError
+from engine.family import Report
+from engine.score import error_of
+from engine.space import Candidate, Space
+from engine.trial import Point, Trial
+
+__all__ = ["Tables", "check_signature"]
+
+CHECKED_ROWS = 4000  # of the validation rows, on which files of trials are compared with their models
+SHRINKS = (
+    1.0,
+    0.97,
+    0.93,
+    0.88,
+    0.8,
+    0.7,
+    0.5,
+    0.3,
+    0.1,
+    0.05,
+)  # of the trees, where a file trained on more rows is too long
+SHORTENED = ("boosting", "forest", "extra", "oblivious")
+
+
+@final
+@dataclass(frozen=True)
+class Tables:
+    """Tabular models, one signature.
+
+    Args:
+        settings: Of the space.
+        signature: Of the data.
+        metric: By which files are scored.
+        seed: Of everything random: one training gives several sizes, so trials have no seed of their own.
+        monotone: Column and direction, in the order of the columns.
+
+    Raises:
+        DataError: If the data are no table.
+    """
+
+    settings: TabularSettings
+    signature: Signature
+    metric: str
+    seed: int = 0
+    monotone: tuple[tuple[str, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_signature(self.signature)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Those that are searched: with a direction to keep, those that can."""
+        asked = self.settings.families
+        return tuple(name for name in asked if not self.monotone or name in MONOTONE) or ("constant",)
+
+    @cached_property
+    def space(self) -> Space:
+        """Where candidates come from."""
+        return tabular_space(self.families, self.signature)
+
+    @cached_property
+    def portfolio(self) -> Sequence[Candidate]:
+        """Candidates that do well on most tables, fall-backs first."""
+        return portfolio(self.space)
+
+    def canonical(self, candidate: Candidate) -> Candidate:
+        """Return the representative of all candidates that build the same model."""
+        if candidate["family"] != "ensemble":
+            return candidate
+        third = candidate["ensemble.third"]
+        if third == "none":
+            return candidate
+        names = sorted(str(candidate[f"ensemble.{place}"]) for place in ("first", "second", "third"))
+        genes = dict(zip(("ensemble.first", "ensemble.second", "ensemble.third"), names, strict=True))
+        return Candidate.of({**candidate.genes, **genes, "ensemble.share": 0.5})  # three have equal shares
+
+    def bytes(self, candidate: Candidate) -> None:
+        """Trained values decide how long a file is."""
+
+    def macs(self, candidate: Candidate) -> None:
+        """Models of tables are not counted in multiply-accumulates."""
+
+    def features(self, candidate: Candidate) -> Sequence[float]:
+        """Nothing is known but the genes."""
+        del candidate
+        return ()
+
+    def prepare(self, data: Dataset, *, seed: int) -> Dataset:
+        """Return the data; the first trial that is taught makes the opinions of the teacher, and keeps them for all."""
+        del seed
+        return data
+
+    def build(
+        self, candidate: Candidate, data: Dataset, *, fold: int, fidelity: float, seed: int, report: Report
+    ) -> Iterator[tuple[Candidate, Artifact]]:
+        """Train, compact, write; one training of trees yields a ladder of sizes."""
+        del seed
+        split = data.splits[fold]
+        lesson = self._lesson(candidate, data, fold)
+        lesson = replace(lesson, fidelity=fidelity, goes_on=lambda: report(0.5, float("nan")))
+        paper = Paper.of(lesson.table, _few(split.valid))
+        for fitted in fit(lesson, candidate.genes):
+            artifact = write(fitted, paper)
+            check_directions(artifact, paper, self.monotone)
+            yield candidate.replace(**fitted.genes), artifact
+        report(1.0, float("nan"))
+
+    def finish(
+        self,
+        candidate: Candidate,
+        data: Dataset,
+        *,
+        teacher: Artifact | None,
+        max_bytes: int | None,
+        seed: int,
+        refit: bool,
+    ) -> Artifact:
+        """Train as in the trial and measure on the last fold; with `refit`, ship what is trained on all rows."""
+        del seed, teacher  # the space trains its own teacher
+        valid = data.valid(-1)
+        table = table_of(data)
+        paper = Paper.of(table, np.asarray(data.splits[-1].valid))
+        first = self._alone(candidate, self._lesson(candidate, data, len(data.splits) - 1), paper, max_bytes)
+        if first is None:
+            raise ArtifactError(f"No file of {candidate['family']} with these genes has {max_bytes} bytes or less.")
+        outputs = first.outputs(valid.inputs())
+        error = error_of(outputs, valid, metric=self.metric, task=self.signature.task)
+        whole = self._alone(candidate, self._lesson(candidate, data, EVERYTHING), paper, max_bytes) if refit else None
+        card: dict[str, Any] = {"validation": {"error": error, "rows": len(valid)}, "refit": whole is not None}
+        card |= inspected(first, valid, self.signature, metric=self.metric)  # the one that did not see these rows
+        artifact = whole or first
+        directions = check_directions(artifact, paper, self.monotone)
+        if directions:
+            card["monotone"] = directions
+        return replace(artifact, card={**artifact.card, **card})
+
+    def describe(self, point: Point, trials: Sequence[Trial]) -> Mapping[str, Any]:
+        """Return what a card says of a winner beyond its measurements."""
+        del trials
+        return describe(point.candidate)
+
+    def _alone(self, candidate: Candidate, lesson: Lesson, paper: Paper, max_bytes: int | None) -> Artifact | None:
+        """Return the file of this candidate, with fewer trees where it would be too long; None if it stays so."""
+        sizes = SHRINKS if max_bytes is not None and candidate["family"] in SHORTENED else (1.0,)
+        for fitted in fit(replace(lesson, sizes=sizes), candidate.genes):
+            artifact = write(fitted, paper)
+            if max_bytes is None or artifact.size <= max_bytes:
+                return artifact
+        return None
+
+    def _lesson(self, candidate: Candidate, data: Dataset, fold: int) -> Lesson:
+        table = table_of(data)
+        index = np.arange(len(data.rows)) if fold == EVERYTHING else np.asarray(data.splits[fold].train)
+        share = _taught(candidate)
+        soft = opinions(data, fold, self.seed) if share else None
+        weight, y, classes = table.weight[index], table.y[index], len(self.signature.classes)
+        if self.metric == "balanced_accuracy":
+            mass = np.bincount(y, weight, classes)
+            weight = weight * (mass.sum() / np.maximum(mass, 1e-12) / (mass > 0).sum())[y]
+        signs = np.zeros(len(self.signature.numeric_columns) + len(self.signature.categorical_columns), np.int64)
+        for name, sign in self.monotone:
+            signs[self.signature.numeric_columns.index(name)] = sign
+        targets = Targets(y, weight, classes, soft, share if soft is not None else 0.0)
+        return Lesson(table, table.columns.take(index), targets, signs, self.metric, self._seed(candidate))
+
+    def _seed(self, candidate: Candidate) -> int:
+        """Return the seed of a training: the same for all sizes that it yields."""
+        genes = {name: value for name, value in candidate.genes.items() if not name.endswith(".trees")}
+        text = f"{self.seed}:{json.dumps(genes, sort_keys=True)}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def check_signature(signature: Signature) -> None:
+    """Raise unless the data are a table.
+
+    Raises:
+        DataError: It says what they are.
+    """
+    if signature.kind != "table":
+        raise DataError(
+            f"The space tabular takes tables, got {signature.kind}. Use a table: data=csv, data=wine, or data=npz with "
+            "data.kind=table."
+        )
+
+
+def _taught(candidate: Candidate) -> float:
+    return float(candidate.genes.get("teach", 0.0))
+
+
+def _few(index: np.ndarray) -> np.ndarray:
+    index = np.asarray(index)
+    return index[np.linspace(0, len(index) - 1, min(len(index), CHECKED_ROWS)).astype(np.int64)]

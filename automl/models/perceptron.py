@@ -1,0 +1,137 @@
+"""Small multi-layer perceptrons, trained with the rounding of their weights."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from automl.fitted import Fitted
+from automl.lesson import Genes, Lesson
+from automl.models.linear import dense_fitted
+from automl.preparation import dense
+from automl.solver import fit_weights
+
+__all__ = ["fit_perceptron"]
+
+BATCH_ROWS, LARGE_BATCH_ROWS, LARGE = 128, 256, 10_000
+LEAST_STEPS, MOST_STEPS = 300, 3000
+ROUNDED_FROM = 0.6  # share of the training after which weights are used as the file will hold them
+LEVELS = {"int4": 7, "int8": 127}
+ASKED_EVERY = 200
+
+
+def fit_perceptron(lesson: Lesson, genes: Genes) -> Iterator[Fitted]:
+    """Yield one network: AdamW, a rate that warms up and falls to zero, ReLU."""
+    preparation = dense(lesson.table, lesson.rows, lesson.targets, genes)
+    features = preparation.apply(lesson.rows).astype(np.float32)
+    widths = [features.shape[1], *[int(genes["perceptron.width"])] * int(genes["perceptron.layers"])]
+    layers = _trained(features, widths, lesson, genes)
+    described = f"perceptron of {'-'.join(map(str, widths))}"
+    yield dense_fitted(preparation, layers, lesson, coding=str(genes["coding"]), described=described)
+
+
+def _trained(
+    features: np.ndarray, widths: list[int], lesson: Lesson, genes: Genes
+) -> list[tuple[np.ndarray, np.ndarray, str]]:
+    import torch
+
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(lesson.seed)
+    targets, scores = lesson.targets, lesson.targets.scores
+    centre, unit = np.zeros(scores.shape[1]), 1.0
+    if targets.link == "identity":
+        centre, unit = scores.mean(axis=0), float(scores.std()) or 1.0
+    x = torch.from_numpy(features)
+    goal = torch.from_numpy(((scores - centre) / unit).astype(np.float32))
+    weight = torch.from_numpy((targets.weight / targets.weight.mean()).astype(np.float32))
+    parameters = _started([*widths, scores.shape[1]], generator, features, lesson)
+    batch = min(BATCH_ROWS if len(x) < LARGE else LARGE_BATCH_ROWS, len(x))
+    passes = int(genes["perceptron.passes"])
+    steps = lesson.effort(min(max(passes * len(x) // batch, LEAST_STEPS), MOST_STEPS))
+    rate = float(genes["perceptron.rate"])
+    weights = [entry for number, entry in enumerate(parameters) if number % 2 == 0]
+    biases = [entry for number, entry in enumerate(parameters) if number % 2]
+    groups = [
+        {"params": weights, "weight_decay": float(genes["perceptron.decay"])},
+        {"params": biases, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
+    levels = LEVELS.get(str(genes["coding"]), 0)
+    for step in range(steps):
+        if step % ASKED_EVERY == ASKED_EVERY - 1 and not lesson.goes_on():
+            break
+        share = step / steps
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (share + 1 / steps) / 0.1) * 0.5 * (1 + math.cos(math.pi * share))
+        rows = torch.randint(0, len(x), (batch,), generator=generator)
+        found = _forward(x[rows], parameters, levels if share >= ROUNDED_FROM else 0)
+        loss = (weight[rows] * _loss(found, goal[rows], targets.link)).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        made = [entry.double().numpy() for entry in _rounded(parameters, levels)]
+    activations = ["relu"] * (len(made) // 2 - 1) + ["identity"]
+    layers = [(made[2 * n], made[2 * n + 1], activation) for n, activation in enumerate(activations)]
+    last, bias, activation = layers[-1]
+    layers[-1] = (last * unit, bias * unit + centre, activation)
+    return layers
+
+
+def _started(widths: list[int], generator: Any, features: np.ndarray, lesson: Lesson) -> list[Any]:
+    """Return weights and biases to begin with: drawn by the width of their input, the last bias at the mean."""
+    import torch
+
+    made = []
+    for number, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        is_last = number == len(widths) - 2
+        spread = (1.0 if is_last else 2.0) / max(inputs, 1)
+        made.append(torch.randn(inputs, outputs, generator=generator) * math.sqrt(spread) * (0.3 if is_last else 1.0))
+        made.append(torch.zeros(outputs) if is_last else torch.randn(outputs, generator=generator) * 0.3)
+    if lesson.targets.classes:
+        nothing = np.zeros((len(features), 1))
+        few = slice(None, None, max(1, len(features) // 2000))
+        part = lesson.targets.take(np.arange(len(features))[few])
+        _, base = fit_weights(nothing[few], part.scores, part.weight, part.link, ridge=1.0)
+        made[-1] = torch.from_numpy(base.astype(np.float32))
+    return [entry.requires_grad_(True) for entry in made]
+
+
+def _rounded(parameters: list[Any], levels: int) -> list[Any]:
+    """Return the parameters with weights on their grid; gradients pass as if they were not."""
+    if not levels:
+        return parameters
+    made = []
+    for number, entry in enumerate(parameters):
+        if number % 2:
+            made.append(entry)
+            continue
+        step = (entry.detach().abs().amax(dim=0, keepdim=True) / levels).clamp_min(1e-8).half().float()
+        codes = (entry.detach() / step).round().clamp(-levels, levels)
+        made.append(entry + (codes * step - entry).detach())
+    return made
+
+
+def _forward(x: Any, parameters: list[Any], levels: int) -> Any:
+    import torch
+
+    made = _rounded(parameters, levels)
+    for number in range(0, len(made), 2):
+        x = torch.addmm(made[number + 1], x, made[number])
+        if number + 2 < len(made):
+            x = torch.relu(x)
+    return x
+
+
+def _loss(scores: Any, goal: Any, link: str) -> Any:
+    import torch
+
+    if link == "identity":
+        return ((scores - goal) ** 2).sum(dim=1)
+    if link == "sigmoid":
+        return torch.nn.functional.binary_cross_entropy_with_logits(scores, goal, reduction="none").sum(dim=1)
+    return -(goal * torch.log_softmax(scores, dim=1)).sum(dim=1)

@@ -1,0 +1,120 @@
+"""Search for compact tabular models: `python -m automl.search +space=tabular data=csv data.path=F data.target=COLUMN`.
+
+Everything heavy is imported inside the functions, so that `--help` and a mistyped group answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from engine.arguments import lenient
+from engine.errors import EXIT_INTERRUPTED, EngineError, report_error
+
+if TYPE_CHECKING:
+    from automl.family import Tables
+    from automl.settings import Settings
+    from engine.launch import Run
+    from engine.load import Loaded
+
+__all__ = ["main", "run", "settings_of"]
+
+
+def run(settings: Settings, *, loaded: Loaded | None = None) -> Run:
+    """Search as the command does.
+
+    Args:
+        settings: As the command takes them.
+        loaded: Data that are in memory already, in place of what `settings.data` names.
+
+    Example:
+        >>> from automl.settings import Settings
+        >>> from engine.load import DataSettings
+        >>> result = run(Settings(data=DataSettings(name="wine"), budget=4, run="runs/w", quiet=True))  # doctest: +SKIP
+        >>> result.front.best_under(bytes=2000).values["error"]  # doctest: +SKIP
+        0.04
+    """
+    from automl.family import Tables, check_signature
+    from automl.settings import DEFAULT_METRIC, check_monotone
+    from automl.space import MONOTONE
+    from engine.launch import search
+    from engine.load import load
+    from engine.metrics import default_metric
+
+    def complete(loaded: Loaded) -> tuple[Settings, Tables]:
+        signature = loaded.dataset.signature
+        check_signature(signature)
+        check_monotone(settings.monotone, signature)
+        metric = default_metric(signature) if settings.metric == DEFAULT_METRIC else settings.metric
+        order = {name: place for place, name in enumerate(signature.numeric_columns)}
+        directions = tuple(sorted(settings.monotone.items(), key=lambda entry: order[entry[0]]))
+        finish = replace(settings.finish, refit=True) if settings.finish.refit is None else settings.finish
+        family = Tables(settings.space, signature, metric, settings.seed, directions)
+        return replace(settings, metric=metric, finish=finish), family
+
+    if loaded is None:
+        loaded = load(settings.data, seed=settings.seed)
+    if settings.monotone:
+        lost = [name for name in settings.space.families if name not in MONOTONE]
+        if lost:
+            note = f"Left out, since they cannot keep the directions of monotone: {', '.join(lost)}."
+            loaded = replace(loaded, notes=(*loaded.notes, note))
+    return search(settings, complete, name=settings.space.name, loaded=loaded)
+
+
+def settings_of(plain: dict[str, Any]) -> Settings:
+    """Return checked settings of a composed configuration.
+
+    Raises:
+        SettingsError: With every problem.
+    """
+    from automl.settings import Settings, plain_monotone
+    from engine.settings import build
+
+    rest = {name: value for name, value in plain.items() if name != "monotone"}
+    return replace(build(Settings, rest), monotone=plain_monotone(plain.get("monotone")))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    codes, finished = [0], []
+
+    @hydra.main(version_base="1.3", config_path="../conf", config_name="automl")
+    def composed(config: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        from engine.command import main_guard
+        from engine.ending import ending
+
+        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        told = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
+
+        def searched() -> int:
+            finished.append((" ".join(told), run(settings_of(plain))))
+            return ending(finished[-1][1], "automl.search", told)
+
+        codes.append(main_guard(searched))
+        if codes[-1] >= EXIT_INTERRUPTED:
+            sys.exit(codes[-1])  # a sweep ends too
+
+    try:
+        sys.argv = [sys.argv[0], *lenient(given, Path(__file__).parent.parent / "conf")]
+    except EngineError as error:
+        return report_error(error)
+    composed()
+    if len(codes) > 2:  # several runs: what each of them found
+        from automl.sweep import print_sweep
+
+        print_sweep(finished)
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
