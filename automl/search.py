@@ -8,14 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
-
-from engine.arguments import lenient
-from engine.errors import EXIT_INTERRUPTED, EngineError, report_error
+from conf.command import command
 
 if TYPE_CHECKING:
     from automl.family import Tables
@@ -82,38 +77,21 @@ def settings_of(plain: dict[str, Any]) -> Settings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    codes, finished = [0], []
+    """Run the command and return its exit code; after several searches, print what each of them found."""
+    finished: list[tuple[str, Run]] = []
 
-    @hydra.main(version_base="1.3", config_path="../conf", config_name="automl")
-    def composed(config: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
-
-        from engine.command import main_guard
+    def work(plain: dict[str, Any], told: list[str]) -> int:
         from engine.ending import ending
 
-        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        told = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
+        finished.append((" ".join(told), run(settings_of(plain))))
+        return ending(finished[-1][1], "automl.search", told)
 
-        def searched() -> int:
-            finished.append((" ".join(told), run(settings_of(plain))))
-            return ending(finished[-1][1], "automl.search", told)
-
-        codes.append(main_guard(searched))
-        if codes[-1] >= EXIT_INTERRUPTED:
-            sys.exit(codes[-1])  # a sweep ends too
-
-    try:
-        sys.argv = [sys.argv[0], *lenient(given, Path(__file__).parent.parent / "conf")]
-    except EngineError as error:
-        return report_error(error)
-    composed()
-    if len(codes) > 2:  # several runs: what each of them found
+    code = command("automl", work, arguments)
+    if len(finished) > 1:
         from automl.sweep import print_sweep
 
         print_sweep(finished)
-    return max(codes)
+    return code
 
 
 if __name__ == "__main__":

@@ -10,11 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
-
-from engine.arguments import lenient
-from engine.errors import EXIT_INTERRUPTED, EngineError, report_error
+from conf.command import command
 
 if TYPE_CHECKING:
     from compression.family import Recipes
@@ -57,35 +53,16 @@ def _searched(settings: Settings) -> tuple[Run, tuple[Path, Artifact] | None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    codes = [0]
 
-    @hydra.main(version_base="1.3", config_path="../conf", config_name="compression")
-    def composed(config: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
-
+    def work(plain: dict[str, Any], told: list[str]) -> int:
         from compression.original import ending_for
         from compression.settings import Settings
-        from engine.command import main_guard
         from engine.settings import build
 
-        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        told = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
+        settings = build(Settings, plain)
+        return ending_for(settings, *_searched(settings), told)
 
-        def work() -> int:
-            settings = build(Settings, plain)
-            return ending_for(settings, *_searched(settings), told)
-
-        codes.append(main_guard(work))
-        if codes[-1] >= EXIT_INTERRUPTED:
-            sys.exit(codes[-1])  # a sweep ends too
-
-    try:
-        sys.argv = [sys.argv[0], *lenient(given, Path(__file__).parent.parent / "conf")]
-    except EngineError as error:
-        return report_error(error)
-    composed()
-    return max(codes)
+    return command("compression", work, arguments)
 
 
 if __name__ == "__main__":

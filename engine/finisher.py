@@ -257,8 +257,11 @@ class Finisher:
                 f"trained long it had {error:.4f}, worse than the trial's {own_error:.4f}: the trial's file is shipped"
             )
             return Member(point, replace(own, card={**own.card, "finished": False, "why_not_finished": note}), point)
-        values = {**point.values, "error": error, "bytes": float(finished.size)}
-        values.pop("error_se", None)
+        # With folds the trial's error is a mean over them; long training moves it by what it moves the last one.
+        moved = max(min(error, 0.0), point.values["error"] + error - own_error)
+        values = {**point.values, "error": moved, "bytes": float(finished.size)}
+        if "last_fold_error" not in values:
+            values.pop("error_se", None)
         card = {**finished.card, "finished": True}
         return Member(Point(point.candidate, values, finished.sha256), replace(finished, card=card), point)
 

@@ -82,8 +82,13 @@ def autogluon(fold: Fold) -> list[Shipped]:
     predictor = predictors(
         request["target"], problem_type=kind, eval_metric=metric, path=str(fold.place / "model"), verbosity=0
     )
-    predictor.fit(
-        rows, time_limit=request["seconds"], num_cpus=request["cores"], num_gpus=0, **options[request["system"]]
+    predictor.fit(  # its own choice of stacking needs Ray beside it
+        rows,
+        dynamic_stacking=False,
+        time_limit=request["seconds"],
+        num_cpus=request["cores"],
+        num_gpus=0,
+        **options[request["system"]],
     )
     path = predictor.clone_for_deployment(str(fold.place / "clone"))  # as its own documentation says to ship it
     shipped = predictors.load(path, verbosity=0)

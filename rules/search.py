@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
-
-from engine.arguments import lenient
-from engine.errors import EXIT_INTERRUPTED, EngineError, report_error
+from conf.command import command
 
 if TYPE_CHECKING:
     from engine.launch import Run
@@ -59,30 +54,15 @@ def run(settings: Settings) -> Run:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    codes = [0]
 
-    @hydra.main(version_base="1.3", config_path="../conf", config_name="rules")
-    def composed(config: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
-
-        from engine.command import main_guard
+    def work(plain: dict[str, Any], told: list[str]) -> int:
         from engine.ending import ending
         from engine.settings import build
         from rules.settings import Settings
 
-        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        told = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
-        codes.append(main_guard(lambda: ending(run(build(Settings, plain)), "rules.search", told)))
-        if codes[-1] >= EXIT_INTERRUPTED:
-            sys.exit(codes[-1])  # a sweep ends too
+        return ending(run(build(Settings, plain)), "rules.search", told)
 
-    try:
-        sys.argv = [sys.argv[0], *lenient(given, Path(__file__).parent.parent / "conf")]
-    except EngineError as error:
-        return report_error(error)
-    composed()
-    return max(codes)
+    return command("rules", work, arguments)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from nas.settings import Settings, TrainSettings
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES += sorted((ROOT / "docs").glob("**/*.md"))
-PACKAGES = ("engine", "compression", "nas", "automl", "rules", "experiments")
+PACKAGES = ("engine", "conf", "compression", "nas", "automl", "rules", "experiments")
 
 # A documented search is run with these keys instead of its own, and with a fiftieth of its budget.
 ANY = {"finish.members": "1", "workers": "1", "backend": "serial", "quiet": "true"}

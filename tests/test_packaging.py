@@ -13,7 +13,8 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("engine", "compression", "nas", "conf", "experiments", "tests", "pyproject.toml", "README.md", "LICENSE")
+FOLDERS = ("engine", "compression", "nas", "automl", "rules", "conf", "experiments", "tests")
+COPIED = (*FOLDERS, "pyproject.toml", "README.md", "LICENSE")
 WHERE = "import engine, nas; print(engine.__file__); print(nas.__file__)"
 
 
@@ -63,7 +64,7 @@ def test_the_wheel_holds_the_configuration_and_no_tests(wheel):
     assert configuration <= set(names)
     assert "engine/py.typed" in names
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"engine", "compression", "nas", "conf", "experiments"}
+    assert tops == {"engine", "compression", "nas", "automl", "rules", "conf", "experiments"}
 
 
 @pytest.mark.slow
