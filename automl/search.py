@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from conf.command import command
 
 if TYPE_CHECKING:
+    from automl.autosklearn.settings import AutoSklearnSettings
     from automl.family import Tables
     from automl.settings import Settings
     from engine.launch import Run
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "run", "settings_of"]
 
 
-def run(settings: Settings, *, loaded: Loaded | None = None) -> Run:
+def run(settings: Settings | AutoSklearnSettings, *, loaded: Loaded | None = None) -> Run:
     """Search as the command does.
 
     Args:
@@ -35,6 +36,12 @@ def run(settings: Settings, *, loaded: Loaded | None = None) -> Run:
         >>> result.front.best_under(bytes=2000).values["error"]  # doctest: +SKIP
         0.04
     """
+    from automl.autosklearn.settings import AutoSklearnSettings
+
+    if isinstance(settings, AutoSklearnSettings):
+        from automl.autosklearn import search as autosklearn
+
+        return autosklearn.run(settings, loaded=loaded)
     from automl.family import Tables, check_signature
     from automl.settings import DEFAULT_METRIC, check_monotone
     from automl.space import MONOTONE
@@ -63,16 +70,22 @@ def run(settings: Settings, *, loaded: Loaded | None = None) -> Run:
     return search(settings, complete, name=settings.space.name, loaded=loaded)
 
 
-def settings_of(plain: dict[str, Any]) -> Settings:
+def settings_of(plain: dict[str, Any]) -> Settings | AutoSklearnSettings:
     """Return checked settings of a composed configuration.
 
     Raises:
         SettingsError: With every problem.
     """
+    from automl.autosklearn.settings import AutoSklearnSettings
     from automl.settings import Settings, plain_monotone
+    from engine.errors import SettingsError
     from engine.settings import build
 
     rest = {name: value for name, value in plain.items() if name != "monotone"}
+    if (rest.get("space") or {}).get("name") == "autosklearn":
+        if plain_monotone(plain.get("monotone")):
+            raise SettingsError("monotone says nothing here: auto-sklearn knows no directions; remove it.")
+        return build(AutoSklearnSettings, rest)
     return replace(build(Settings, rest), monotone=plain_monotone(plain.get("monotone")))
 
 

@@ -56,7 +56,7 @@ def commands(page):
 def shrunk(arguments, smaller):
     budget = next((int(a.split("=")[1]) for a in arguments if a.startswith("budget=")), 100)
     kept = [a for a in arguments if a.split("=")[0] not in {*smaller, "budget", "seconds"}]
-    return [*kept, f"budget={budget // 50}", *(f"{key}={value}" for key, value in smaller.items())]
+    return [*kept, f"budget={max(1, budget // 50)}", *(f"{key}={value}" for key, value in smaller.items())]
 
 
 @pytest.fixture

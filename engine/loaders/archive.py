@@ -55,7 +55,8 @@ def read_npz(settings: DataSettings) -> Raw:
     kind = settings.kind or ("table" if parts[OPEN].x.ndim == 2 else "images")
     if kind != "table":
         return join_arrays(parts, settings, kind=kind, where=where)
-    return join_frames({key: _frame(part, settings) for key, part in parts.items()}, settings, target="y", where=where)
+    frames = {key: _frame(part, settings) for key, part in parts.items()}
+    return join_frames(frames, settings, target="y", where=where, is_array=True)
 
 
 def _parts(arrays: Mapping[str, np.ndarray], path: Path, settings: DataSettings, origin: int) -> dict[int, Arrays]:

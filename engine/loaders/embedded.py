@@ -36,5 +36,5 @@ def _digits(settings: DataSettings) -> Raw:
     if settings.kind == "table":
         frame = pd.DataFrame(bunch.data, columns=list(bunch.feature_names))
         frame["target"] = bunch.target
-        return join_frames({OPEN: frame}, settings, target="target", where="digits")
+        return join_frames({OPEN: frame}, settings, target="target", where="digits", is_array=True)
     return join_arrays({OPEN: Arrays(bunch.images, bunch.target)}, settings, kind="images", where="digits")

@@ -72,7 +72,13 @@ def join_arrays(
 
 
 def join_frames(
-    frames: Mapping[int, pd.DataFrame], settings: DataSettings, *, target: str, where: str, notes: Iterable[str] = ()
+    frames: Mapping[int, pd.DataFrame],
+    settings: DataSettings,
+    *,
+    target: str,
+    where: str,
+    notes: Iterable[str] = (),
+    is_array: bool = False,
 ) -> Raw:
     """Return tables as raw columns: numbers, booleans and the parts of dates to `x`, categories to `c`.
 
@@ -84,6 +90,7 @@ def join_frames(
         target: Name of the target column.
         where: Name of the source, for messages.
         notes: What the reader found.
+        is_array: Columns are places of an array, and all of them stay.
 
     Raises:
         DataError: With every unknown column, missing column and unusable value.
@@ -93,7 +100,7 @@ def join_frames(
         (str(places.get(origin) or where), _numbered(as_frame(part), settings)) for origin, part in frames.items()
     ]
     names = check_names(tables, settings, target)
-    typed = typed_columns(tables, names, settings)
+    typed = typed_columns(tables, names, settings, is_array=is_array)
     problems = list(typed.problems)
     if not typed.numbers and not typed.texts and not problems:
         problems.append(f"{where} must have an input column besides the target and what data.drop removes.")

@@ -43,13 +43,16 @@ class Typed:
     problems: list[str] = field(default_factory=list)
 
 
-def typed_columns(tables: Sequence[tuple[str, pd.DataFrame]], names: Sequence[str], settings: DataSettings) -> Typed:
+def typed_columns(
+    tables: Sequence[tuple[str, pd.DataFrame]], names: Sequence[str], settings: DataSettings, *, is_array: bool
+) -> Typed:
     """Read input columns.
 
     Args:
         tables: With their names; the first one decides what its columns are.
         names: Of the input columns.
         settings: The user's types and missing codes.
+        is_array: Columns are places of an array: a model may count on each, so that useless ones stay.
     """
     typed = Typed()
     words: dict[str, list[str]] = {}
@@ -67,7 +70,8 @@ def typed_columns(tables: Sequence[tuple[str, pd.DataFrame]], names: Sequence[st
                 if isinstance(word, str) and word and word.strip().lower() in MISSING_WORDS:
                     words.setdefault(word, []).append(name)
         _add(column, [(where, part) for (where, _), part in zip(tables, values, strict=True)], typed)
-    _drop_useless(typed)
+    if not is_array:
+        _drop_useless(typed)
     typed.columns = tuple(c for c in columns if any(name in typed.numbers or name in typed.texts for name in c.inputs))
     typed.notes[:0] = _kind_notes(typed.columns)
     if words:
