@@ -10,7 +10,7 @@ READY := .venv/.ready
 .PHONY: demo test check slow autosklearn clean
 
 demo: $(READY)
-	$(BIN)/python -m nas.search +space=cells budget=100
+	$(BIN)/python -m nas.search +space=cells budget=100 run=runs/digits
 
 test: $(READY)
 	$(BIN)/python -m pytest -q

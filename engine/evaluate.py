@@ -69,6 +69,8 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     target = settings.target
     if target is None and path.suffix.lower() == ".npz":
         target = "y"
+    if not path.exists():
+        raise DataError(f"data={path} does not exist.")
     if target is None and not path.is_dir():
         raise DataError(f"target must be given for {path}: add target=<column>.")
     artifact = Artifact.load(settings.model)

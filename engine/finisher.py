@@ -269,7 +269,9 @@ class Finisher:
         """Measure test error and latency, and complete the card."""
         point, artifact = member.point, member.artifact
         number = next((t.number for t in trials if any(p.candidate == point.candidate for p in t.points)), None)
-        rows = int(artifact.card.get("validation", {}).get("rows") or self.told["split"]["validation_rows"])
+        rows = int(self.told["split"]["validation_rows"])
+        if "last_fold_error" not in point.values:  # otherwise every row has been validated
+            rows = int(artifact.card.get("validation", {}).get("rows") or rows)
         card = {
             **self.told,
             **artifact.card,

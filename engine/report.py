@@ -83,7 +83,7 @@ def _heading(folder: Path, settings: Mapping[str, Any], cards: Sequence[Card], t
     return (
         f"<h1>{_text(folder.resolve().name)}</h1>\n"
         f'<p class="lead">{_text(settings_in_words(settings))}</p>\n'
-        f"<p>{count} trials were paid for; {len(cards)} files were finished: {found} (error on validation rows).</p>"
+        f"<p>{count} trials were paid for; the front has {len(cards)} files: {found} (error on validation rows).</p>"
     )
 
 
@@ -216,8 +216,11 @@ def _inspection(card: Card) -> str:
     made: list[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = []
     importance = card.get("importance")
     if importance:
-        shown = [(name, f"{value:+.4g}") for name, value in list(importance.items())[:MOST_COLUMNS]]
-        made.append(("importance: how much the error grows when a column is shuffled", ("column", "error"), shown))
+        largest = sorted(importance.items(), key=lambda entry: -entry[1])[:MOST_COLUMNS]
+        shown = [(name, f"{value:+.4g}") for name, value in largest]
+        title = "importance: how much the error grows when a column is shuffled"
+        more = f" ({len(shown)} of {len(importance)} columns)" if len(shown) < len(importance) else ""
+        made.append((title + more, ("column", "error"), shown))
     if card.get("calibration"):
         parts = [(f"{part['said']:.3f}", f"{part['was']:.3f}", str(part["rows"])) for part in card["calibration"]]
         made.append(("calibration: what was said and what was", ("probability", "share of rows", "rows"), parts))

@@ -121,7 +121,7 @@ class Work:
             is_cut = is_cut or (task.deadline is not None and task.deadline.is_over())
             return not is_cut and estimate is None
 
-        found: dict[Candidate, list[tuple[dict[str, float], Artifact]]] = {}
+        found: dict[Candidate, dict[int, tuple[dict[str, float], Artifact]]] = {}
         for fold in range(len(self.data.splits)):
             valid = self.data.valid(fold)
             made = self.family.build(task.candidate, self.data, fold=fold, fidelity=1.0, seed=task.seed, report=report)
@@ -133,11 +133,17 @@ class Work:
                     values["latency_us"] = latency_us(artifact, valid)
                 if self.cost == "macs":
                     values["macs"] = float(self.family.macs(candidate) or 0)
-                found.setdefault(candidate, []).append((values, artifact))
+                found.setdefault(candidate, {})[fold] = values, artifact
         if not found:
             raise FamilyError("The family built no file; build must yield at least one.")
-        points = tuple(_averaged(candidate, scores) for candidate, scores in found.items())
-        files = tuple(scores[-1][1] for scores in found.values())
+        # A path may be longer in some folds than in others: its end has no mean to be compared by.
+        whole = {
+            owner: list(scores.values()) for owner, scores in found.items() if len(scores) == len(self.data.splits)
+        }
+        if not whole:
+            raise FamilyError("The family built no candidate in every fold; at least one must be the same in all.")
+        points = tuple(_averaged(owner, scores) for owner, scores in whole.items())
+        files = tuple(scores[-1][1] for scores in whole.values())
         return Done(points, files, is_cut=is_cut, curve=tuple(curve))
 
     def _finish(self, task: Finish) -> Done:

@@ -38,7 +38,12 @@ SMALLER_PYTHON = (
     "budget=4, train=TrainSettings(steps=12), max_macs=60_000, finish=FinishSettings(members=1, effort=0.5), "
     "max_bytes=5000, workers=1, backend=BackendSettings('serial'), quiet=True"
 )
-NAMES = {"FinishSettings": FinishSettings, "BackendSettings": BackendSettings, "TrainSettings": TrainSettings}
+NAMES = {
+    "__name__": "__main__",
+    "FinishSettings": FinishSettings,
+    "BackendSettings": BackendSettings,
+    "TrainSettings": TrainSettings,
+}
 
 
 def blocks(page, *languages):

@@ -22,7 +22,7 @@ from engine.record import RunFolder
 from engine.samplers.random import RandomSampler
 from engine.study import Study
 from engine.trial import Point
-from engine.work import Finish, Work
+from engine.work import Build, Finish, Work
 
 SEED = 3
 CARD_KEYS = {
@@ -435,7 +435,9 @@ def test_the_interval_is_that_of_the_rows_on_which_the_error_was_measured(tmp_pa
     finished = search.finish(validation_rows=len(search.data.rows))  # as engine.launch tells it for folds
     assert finished
     for member in (member for member in finished if member.artifact.card["finished"]):
-        assert member.artifact.card["validation"]["rows"] == len(search.data.splits[0].valid)
+        told = member.artifact.card["validation"]
+        assert told["rows"] == len(search.data.rows)
+        assert told["low"] <= told["error"] <= told["high"]
 
 
 def test_members_are_spread_over_the_sizes():
@@ -466,3 +468,20 @@ def test_a_finished_file_longer_than_its_trial_is_a_failure_of_the_family(tmp_pa
     done = Work(search.family, search.stored.folder, "accuracy")(Finish(0, candidate(5), 0, 10, False, teacher))
     assert done.error == f"finish must give at most 10 bytes, got {search.family.bytes(candidate(5))}."
     assert not done.artifacts
+
+
+class Ladder(Toy):
+    """Yields a file more in its first fold than in the others."""
+
+    def build(self, candidate, data, *, fold, fidelity, seed, report):
+        for size in (20, 21, 22)[: 3 if fold == 0 else 2]:
+            yield from super().build(
+                candidate.replace(size=size), data, fold=fold, fidelity=1, seed=seed, report=report
+            )
+
+
+def test_the_end_of_a_path_that_not_every_fold_has_is_no_point(tmp_path):
+    data = folds_of(toy_data(), 5).save(tmp_path / "data")
+    done = Work(Ladder(), data.folder, "accuracy")(Build(0, candidate(20), 0))
+    assert [point.candidate["size"] for point in done.points] == [20, 21]
+    assert all("error_se" in point.values for point in done.points)
