@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 from engine.errors import BackendError
@@ -23,11 +23,19 @@ LOOK_SECONDS = 1.0
 @final
 @dataclass(frozen=True)
 class Task:
-    """A task under way: its number, its message, which the desk does not read, and how many seconds it may take."""
+    """A task under way.
+
+    Args:
+        number: By which the driver knows it.
+        message: Which the desk does not read.
+        seconds: That it may take.
+        waited_seconds: Between its coming to the desk and its going to a slot.
+    """
 
     number: int
     message: bytes
     seconds: float | None = None
+    waited_seconds: float = 0.0
 
 
 @final
@@ -76,7 +84,7 @@ class Desk:
 
     def __init__(self, wanted: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._wanted, self._patience = wanted, patience_seconds
-        self._queue: deque[Task] = deque()
+        self._queue: deque[tuple[float, Task]] = deque()  # with the moment at which each came
         self._under_way: dict[str, Task] = {}
         self._asking: dict[str, asyncio.Future[Task]] = {}
         self._lost: set[str] = set()
@@ -88,7 +96,7 @@ class Desk:
 
     async def submit(self, task: Task) -> None:
         """Queue a task."""
-        self._queue.append(task)
+        self._queue.append((time.monotonic(), task))
         self._hand_out()
 
     async def ask(self, slot: str, ended: Ended | None = None) -> Task:
@@ -159,8 +167,9 @@ class Desk:
             slot = next(iter(self._asking))  # the one that has waited longest
             asked = self._asking.pop(slot)
             if not asked.cancelled():
-                task = self._under_way[slot] = self._queue.popleft()
-                asked.set_result(task)
+                came, task = self._queue.popleft()
+                self._under_way[slot] = task
+                asked.set_result(replace(task, waited_seconds=time.monotonic() - came))
 
     def _tell(self, ended: Ended) -> None:
         self._ended.append(ended)

@@ -18,8 +18,9 @@ from engine.backends import Outcome
 from engine.backends.desk import DESK, Ended, Order
 from engine.backends.parcel import unpacked
 from engine.backends.processes import Processes
+from engine.deadline import Deadline
 from engine.errors import BackendError
-from engine.work import Work
+from engine.work import Build, Work
 
 __all__ = ["keep_slots", "serve"]
 
@@ -121,7 +122,7 @@ def serve(_: Mapping[str, Any]) -> None:
         while True:
             task = ray.get(desk.ask.remote(name, ended))
             seconds = task.seconds
-            worker.submit(ForkingPickler.loads(task.message))
+            worker.submit(_on_time(ForkingPickler.loads(task.message), task.waited_seconds))
             ended = _ended(task.number, worker.wait())
     finally:
         worker.close()
@@ -132,6 +133,13 @@ def _prepare(worker: Processes) -> None:
     outcome = worker.wait()
     if outcome.lost or outcome.result:
         raise BackendError(f"A worker cannot load its work: {outcome.lost or outcome.result}.")
+
+
+def _on_time(task: Any, waited_seconds: float) -> Any:
+    """Return a task with its deadline, which travels as the time left, nearer by how long it waited."""
+    if not isinstance(task, Build) or task.deadline is None:
+        return task
+    return replace(task, deadline=Deadline.after(task.deadline.left() - waited_seconds))
 
 
 def _ended(number: int, outcome: Outcome) -> Ended:

@@ -34,6 +34,20 @@ def test_the_oldest_task_goes_to_the_slot_that_has_waited_longest():
     scenario(play)
 
 
+def test_a_task_says_how_long_it_waited_for_its_slot(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("engine.backends.desk.time.monotonic", lambda: now[0])
+
+    async def play(desk):
+        await submit(desk, 2)
+        now[0] = 107.0
+        assert (await desk.ask("a")).waited_seconds == 7.0
+        now[0] = 110.0
+        assert (await desk.ask("b")).waited_seconds == 10.0
+
+    scenario(play)
+
+
 def test_a_lost_slot_loses_its_task_once_and_is_heard_no_more():
     async def play(desk):
         await submit(desk, 1)

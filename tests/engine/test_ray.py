@@ -1,21 +1,28 @@
 """Ray on this machine: what a user without a cluster sees. Clusters are in test_ray_cluster.py."""
 
 import importlib.util
+import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
-from ray_nodes import files, living_workers, outcome, recorded, search
+from ray_nodes import files, left_when_it_runs, living_workers, outcome, recorded, search
+from toy_search import searched
 
 from engine.backends.ray import Ray
 from engine.backends.registry import backend_for
 from engine.backends.serial import Serial
 from engine.backends.settings import BackendSettings
+from engine.deadline import Deadline
 from engine.errors import BackendError, MissingExtraError, SettingsError
+from engine.space import Candidate
+from engine.work import Build
 
 LOCAL = BackendSettings(name="ray")
 
@@ -28,6 +35,10 @@ def places():
 def processes_that_name(word):
     listed = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if word in line]
+
+
+def files_of(folder):
+    return [path.read_bytes() for path in sorted(folder.glob("front/*/model.onnx"))]
 
 
 def test_a_search_on_ray_is_the_search_that_serial_runs(tmp_path, capfd, monkeypatch):
@@ -104,6 +115,46 @@ def test_a_cluster_that_is_not_there_is_told_at_the_start():
         backend.start(abs)
     backend.close()
     assert places() <= before
+
+
+@pytest.mark.slow
+def test_the_time_a_trial_waits_for_its_slot_is_taken_from_what_it_has_left():
+    backend = Ray(LOCAL, workers=1)
+    backend.start(left_when_it_runs)
+    for number in range(4):
+        backend.submit(Build(number, Candidate.of({}), 0, Deadline.after(1000.0)))
+    left = [backend.wait().result for _ in range(4)]
+    backend.close()
+    for earlier, later in itertools.pairwise(left):
+        assert later <= earlier - 0.5
+    assert left[0] > 900
+
+
+@pytest.mark.slow
+def test_a_killed_driver_loses_nothing_and_its_ray_ends_with_it(tmp_path):
+    before = places()
+    script = Path(__file__).parents[1] / "toy_search.py"
+    arguments = [f"run={tmp_path / 'run'}", "backend=ray"]
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
+    killed = subprocess.run(
+        [sys.executable, str(script), *arguments, "fault=kill", "after=5"], env=environment, check=False,
+        capture_output=True,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL
+    lines = (tmp_path / "run" / "trials.jsonl").read_text().splitlines()
+    assert len(lines) == 5
+    for place in places() - before:
+        while processes_that_name(place.name):
+            time.sleep(0.1)  # a Ray that is left over would keep this test waiting for ever
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    again = (tmp_path / "run" / "trials.jsonl").read_text().splitlines()
+    assert again[:5] == lines
+    calm = searched(tmp_path / "calm")
+    assert files_of(tmp_path / "run") == files_of(tmp_path / "calm")
+    assert sorted(json.loads(line)["number"] for line in again) == sorted(t.number for t in calm.study.ended())
 
 
 @pytest.mark.slow
