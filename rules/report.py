@@ -72,7 +72,8 @@ class Report:
 
 
 MEANINGS = (
-    "Precision is the share of the rows of a rule that have the class it speaks for, with its 95 % interval; alone is "
+    "Precision is the share of the rows of a rule that have the class it speaks for, with its 95 % interval; by "
+    "luck is how likely rows drawn blindly would be right as often (however many rules were looked at); alone is "
     "the share of all rows that no other rule covers; shadowed is the share of its rows that rules above it cover too."
 )
 RULE_COLUMNS = {
@@ -84,6 +85,7 @@ RULE_COLUMNS = {
     "precision": "precision",
     "interval": "95 % interval",
     "lift": "lift",
+    "luck": "by luck",
     "unique": "alone",
     "cumulative": "so far",
     "shadowed": "shadowed",

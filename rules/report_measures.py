@@ -12,6 +12,7 @@ from engine.data import Rows
 from engine.intervals import wilson
 from rules.generators.binned import comparisons
 from rules.outputs import Label, Points, Probability
+from rules.report_quality import luck, quality
 from rules.report_words import condition_text, output_text
 from rules.rule import Rule
 from rules.ruleset import RuleSet
@@ -40,6 +41,9 @@ class RuleMeasures:
         lift: Precision over the share of the class in all rows.
         recall: Share of the rows of the class that it covers.
         accuracy_gain: Weighted relative accuracy: coverage times (precision less share of the class).
+        luck: How likely as many rows drawn blindly would be right as often; not corrected for the number of rules
+            that were looked at while learning, which makes rules look less lucky than they are.
+        quality: Further measures, by their names in the library decision-rules.
         mean: Mean target of its rows, for regression.
         unique: Share of the rows that this rule alone covers.
         cumulative: Share of the rows that this rule and those above it cover.
@@ -63,6 +67,8 @@ class RuleMeasures:
     lift: float | None
     recall: float | None
     accuracy_gain: float | None
+    luck: float | None
+    quality: Mapping[str, float]
     mean: float | None
     unique: float
     cumulative: float
@@ -185,13 +191,15 @@ def _direction(engine: RuleSet, rule: Rule) -> int | None:
 
 def _rightness(engine: RuleSet, rule: Rule, mask: np.ndarray, rows: Rows) -> dict[str, Any]:
     name = speaks_for(engine, rule)
-    blank = dict.fromkeys(("precision", "low", "high", "lift", "recall", "accuracy_gain"))
+    blank: dict[str, Any] = dict.fromkeys(("precision", "low", "high", "lift", "recall", "accuracy_gain", "luck"))
+    blank["quality"] = {}
     if name is None:
         return {"speaks_for": "", **blank}
     support, is_class = int(mask.sum()), np.asarray(rows.y) == name
     if not support:
         return {"speaks_for": engine.classes[name], **blank}
-    right = int((is_class & mask).sum())
+    right, of_class = int((is_class & mask).sum()), int(is_class.sum())
+    counts = {"right": right, "wrong": support - right, "of_class": of_class, "of_others": len(mask) - of_class}
     share, precision = float(is_class.mean()), right / support
     low, high = wilson(right, support)
     return {
@@ -200,8 +208,10 @@ def _rightness(engine: RuleSet, rule: Rule, mask: np.ndarray, rows: Rows) -> dic
         "low": low,
         "high": high,
         "lift": precision / share if share else None,
-        "recall": right / max(int(is_class.sum()), 1),
+        "recall": right / max(of_class, 1),
         "accuracy_gain": support / len(mask) * (precision - share),
+        "luck": luck(**counts),
+        "quality": quality(**counts),
     }
 
 

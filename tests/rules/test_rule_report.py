@@ -58,6 +58,17 @@ def test_measures_are_what_counting_gives():
     assert ulm.cumulative == pytest.approx(6 / 8)
     assert old.low < old.precision < old.high
     assert old.gap == 0.0
+    assert old.luck == pytest.approx((4 * 6 + 4) / 56)  # two or three of three rows, of eight of which four are right
+
+
+def test_the_measures_of_the_library_agree_with_those_counted_here():
+    for measures in measured(engine(), rows()):
+        found = measures.quality
+        assert found["precision"] == pytest.approx(measures.precision)
+        assert found["lift"] == pytest.approx(measures.lift)
+        assert found["sensitivity"] == pytest.approx(measures.recall)
+        assert found["full_coverage"] == pytest.approx(measures.coverage)
+        assert len(found) > 25
 
 
 def test_pairs_say_what_meets_and_what_disagrees():
