@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
@@ -177,6 +178,7 @@ def search(
         seconds_of=seconds_of(settings.trial.seconds, settings.finish.effort),
         memory_bytes=settings.trial.memory_bytes,
     )
+    closer = threading.Thread(target=backend.close)
     lag = settings.lag or 2 * settings.workers
     plain = {**dataclasses.asdict(settings), "run": str(folder.path), "lag": lag, "digest": loaded.dataset.digest}
     plain["storage"] = without_password(settings.storage) if settings.storage else None
@@ -207,34 +209,47 @@ def search(
             )
             finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch)
             finisher.deadline = _deadline(start, settings.seconds)
-            members, stop = _guarded_run(study, finisher, watch)
-            if members:
-                write_report(folder.path)
+            members, stop = _guarded_run(study, finisher, watch, closer)
         except OSError as error:
             raise folder.write_error(error) from error
         finally:
+            if closer.ident is not None:
+                closer.join()
             backend.close()
             shutil.rmtree(folder.path / "data", ignore_errors=True)
-    notes = (*loaded.notes, *((f"The search ended: {study.stopped}.",) if study.stopped else ()))
-    return Run(folder.path, tuple(members), study, stop, notes)
+    return Run(folder.path, tuple(members), study, stop, (*loaded.notes, *_ending(study, stop)))
+
+
+def _ending(study: Study, stop: KeyboardInterrupt | None) -> tuple[str, ...]:
+    if not study.stopped:
+        return ()
+    rest = "; its winners were interrupted in their long training" if stop is not None else ""
+    return (f"The search ended: {study.stopped}{rest}.",)
 
 
 def _deadline(start: float, seconds: float | None, share: float = 1.0) -> Deadline | None:
     return Deadline(start + share * seconds) if seconds else None
 
 
-def _guarded_run(study: Study, finisher: Finisher, watch: _Watch) -> tuple[list[Member], KeyboardInterrupt | None]:
-    """Search and finish; Ctrl-C or SIGTERM at any time ends with the best files there are."""
+def _guarded_run(
+    study: Study, finisher: Finisher, watch: _Watch, closer: threading.Thread
+) -> tuple[list[Member], KeyboardInterrupt | None]:
+    """Search, finish, report; Ctrl-C or SIGTERM at any time ends with the best files there are."""
+    stop: KeyboardInterrupt | None = None
     try:
         study.run()
         watch.phase = "finish"
-        return finisher.run(study.recorded_front(), study.known()), None
-    except KeyboardInterrupt as stop:
-        finisher.backend.close()
+        members = finisher.run(study.recorded_front(), study.known())
+    except KeyboardInterrupt as interrupt:
+        stop = interrupt
+        closer.start()  # a cluster lets go in seconds, of the ten that a scheduler grants: files are written meanwhile
         watch.progress.note(f"Interrupted: writing the front so far. run={study.folder.path} goes on later.")
         if isinstance(stop, Terminated):  # seconds are left: test rows and latency are measured when the run goes on
             finisher = dataclasses.replace(finisher, test=None)
-        return finisher.run(study.recorded_front(), study.known(), is_training=False), stop
+        members = finisher.run(study.recorded_front(), study.known(), is_training=False)
+    if members:
+        write_report(study.folder.path)
+    return members, stop
 
 
 @dataclass
