@@ -54,7 +54,7 @@ class Study:
         seed: Of everything random.
         lag: How far knowledge lags behind proposals, at least 1.
         recorded: Trials of an earlier run, by number.
-        deadline: After which nothing is submitted.
+        deadline: After which nothing is submitted but the first trial, and trials under way are cut short.
         is_racing: Whether trials that can no longer reach the front are stopped.
         watch: Told of every ended trial.
         is_pure: Whether the sampler's proposals are a function of their arguments, and not of earlier calls.
@@ -125,7 +125,8 @@ class Study:
                 f"the last {REPEATS_TO_END} proposals held no new candidate within the limits: the space is exhausted"
             )
             return False
-        if self.deadline is not None and self.deadline.is_over() and number not in self.recorded:
+        is_over = self._paid and self.deadline is not None and self.deadline.is_over()
+        if is_over and number not in self.recorded:
             self.stopped = "the time is up"
             return False
         return True
@@ -157,7 +158,8 @@ class Study:
         else:
             self._repeats, self._paid = 0, self._paid + 1
             race = race_for(self.problem, candidate, self._told(number)) if self.is_racing else None
-            self.backend.submit(Build(number, candidate, seed_of(self.seed, candidate), self.deadline, race))
+            deadline = self.deadline if self._paid > 1 else None  # the first one ends: a search shall find something
+            self.backend.submit(Build(number, candidate, seed_of(self.seed, candidate), deadline, race))
 
     def _told(self, number: int) -> list[Trial]:
         """Return what is known when a number is proposed."""

@@ -83,7 +83,7 @@ class Work:
         family: Makes the files.
         folder: Of the data set.
         metric: By which files are scored.
-        cost: Name of the second axis, when it has to be measured.
+        cost: Name of the second axis; what is not measured here, the family tells in the card of each file.
     """
 
     family: Family
@@ -118,7 +118,8 @@ class Work:
             if fold == 0 and math.isfinite(error):  # the first fold runs for all
                 curve.append((round(step, 4), round(error, 6)))
                 estimate = task.race.estimate(*curve[-1]) if task.race is not None else None
-            is_cut = is_cut or (task.deadline is not None and task.deadline.is_over())
+            is_late = step < 1 and task.deadline is not None and task.deadline.is_over()  # at 1, nothing is left to cut
+            is_cut = is_cut or is_late
             return not is_cut and estimate is None
 
         found: dict[Candidate, dict[int, tuple[dict[str, float], Artifact]]] = {}
@@ -133,6 +134,8 @@ class Work:
                     values["latency_us"] = latency_us(artifact, valid)
                 if self.cost == "macs":
                     values["macs"] = float(self.family.macs(candidate) or 0)
+                if self.cost not in values:
+                    values[self.cost] = float(artifact.card[self.cost])
                 found.setdefault(candidate, {})[fold] = values, artifact
         if not found:
             raise FamilyError("The family built no file; build must yield at least one.")

@@ -15,7 +15,7 @@ from engine.samplers.pareto import ParetoSampler
 from engine.samplers.random import RandomSampler
 from engine.study import Study, seed_of
 from engine.trial import State
-from engine.work import Work
+from engine.work import Build, Work
 
 
 class Script:
@@ -168,7 +168,7 @@ def test_files_of_front_members_are_kept(tmp_path):
         assert kept.size == point.values["bytes"]
 
 
-def test_time_that_is_up_stops_proposals(tmp_path):
+def test_time_that_is_up_stops_all_but_the_first_trial(tmp_path):
     family, folder = Toy(), RunFolder(tmp_path / "late")
     data = toy_data().save(tmp_path / "data")
     _, recorded = folder.open({"seed": 0, "lag": 2})
@@ -177,7 +177,20 @@ def test_time_that_is_up_stops_proposals(tmp_path):
     study = Study(problem_of(family), RandomSampler(), backend, folder, 0, 2, recorded, deadline=Deadline(0.0))
     study.run()
     assert study.stopped == "the time is up"
-    assert not study.trials
+    assert [trial.state for trial in study.ended()] == [State.COMPLETE]
+    assert list(folder.load()) == [0]
+
+
+@pytest.mark.parametrize(("steps", "is_cut"), [((1.0,), False), ((0.5, 1.0), True)])
+def test_a_deadline_cuts_what_is_still_to_be_done(tmp_path, steps, is_cut):
+    class Slow(Toy):
+        def build(self, candidate, data, *, report, **told):
+            for step in steps:
+                report(step, float("nan"))
+            yield from Toy.build(self, candidate, data, report=report, **told)
+
+    work = Work(Slow(), toy_data().save(tmp_path).folder, "accuracy")
+    assert work(Build(0, candidate(3), 0, Deadline(0.0))).is_cut is is_cut
 
 
 def test_random_numbers_of_a_proposal_depend_on_seed_and_number_alone(tmp_path):
