@@ -19,6 +19,7 @@ def backend(name):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # ten slots of Ray are started anew, each in seconds to half a minute on a busy machine
 @pytest.mark.parametrize("name", ["processes", "ray"])
 def test_a_search_whose_workers_are_killed_ends_as_one_that_nothing_happens_to(tmp_path, calm, name):
     found = chaos(backend(name), tmp_path, trials=TRIALS, kills=KILLS, seed=0, slots_too=name == "ray")
