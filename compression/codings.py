@@ -1,12 +1,15 @@
 """How weights lie in a file, and the standard operators that decode them when it is loaded.
 
-All weights of one coding lie in one tensor, decoded once and then cut into layers. ONNX Runtime folds the whole
-sub-graph at load, so a decoded model runs at float32 speed (and takes float32 memory).
+Weights of one coding lie in one flat tensor, decoded once and then cut into layers; or in tensors of their own shapes,
+where that is shorter. ONNX Runtime folds the whole sub-graph at load, so a decoded model runs at float32 speed (and
+takes float32 memory).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -15,7 +18,23 @@ import numpy as np
 from compression.graph import Graph
 from engine.errors import did_you_mean
 
-__all__ = ["CODINGS", "PALETTES", "Coding", "coding_named", "decode", "decode_palette"]
+__all__ = [
+    "CODINGS",
+    "PALETTES",
+    "RESHAPE",
+    "SCALES_APART",
+    "TURN",
+    "Coding",
+    "coding_named",
+    "decode",
+    "decode_all",
+    "decode_palette",
+]
+
+# Bytes, names of one letter: nodes; a tensor without dimensions, an axis that is not the first; and a tensor for scales
+# of another shape, with its cast and its split.
+CAST, RESHAPE, TURN, SPLIT, PART = 25, 20, 19, 26, 5
+TENSOR, AXIS, SCALES_APART = 11, 13, 68
 
 
 @final
@@ -46,6 +65,11 @@ class Coding:
     def kept(self, count: int) -> int:
         """Return how many of the weights of a layer stay."""
         return math.ceil(self.density * count)
+
+    @property
+    def is_cast(self) -> bool:
+        """Whether a cast alone decodes it, element by element; or nothing at all."""
+        return self.density == 1 and not self.digits
 
     @property
     def is_integer(self) -> bool:
@@ -94,7 +118,7 @@ def decode(graph: Graph, coding: Coding, values: np.ndarray, kept: int) -> tuple
     Args:
         graph: Receives constants and nodes.
         coding: Of these weights.
-        values: Codes, int, or floats, shape (n,).
+        values: Codes, int, or floats, shape (n,); any shape where a cast decodes them.
         kept: How many of them a sparse coding writes; at least as many as are not zero.
 
     Returns:
@@ -109,6 +133,55 @@ def decode(graph: Graph, coding: Coding, values: np.ndarray, kept: int) -> tuple
     if not coding.digits:
         return graph.node("Cast", graph.weights(values.astype(np.int8), coding.name), to=1), len(values)
     return _decode_digits(graph, coding, values)
+
+
+def decode_all(
+    graph: Graph,
+    coding: Coding,
+    arrays: Mapping[str, np.ndarray],
+    axes: Mapping[str, int],
+    *,
+    kept: int,
+    reshaping: int,
+) -> tuple[dict[str, str], bool]:
+    """Write the weights of several layers in one coding: flat and cut, or in their own shapes, whichever is shorter.
+
+    In their own shapes, weights that differ in the length of one axis only lie in one tensor, which is cut along it.
+
+    Args:
+        graph: Receives constants and nodes.
+        coding: Of these weights.
+        arrays: By layer.
+        axes: By layer, the axis along which its weight may lie beside others: 0, or -1 for the last.
+        kept: As in `decode`.
+        reshaping: Bytes that it takes to reshape the flat weights, without the shapes.
+
+    Returns:
+        Name of each decoded weight, float32; and whether these are flat.
+    """
+    groups: dict[tuple[int, tuple[int, ...]], list[str]] = {}
+    for name, array in arrays.items():
+        axis = axes[name]
+        groups.setdefault((axis, array.shape[1:] if axis == 0 else array.shape[:-1]), []).append(name)
+    shapes = Counter(array.shape for array in arrays.values())
+    flat = _overhead(coding, len(arrays), 1) + reshaping + sum(7 + 2 * len(shape) for shape in shapes)
+    apart = [
+        _overhead(coding, len(members), 1 + len(rest)) + AXIS * (len(members) > 1 and axis != 0)
+        for (axis, rest), members in groups.items()
+    ]
+    names: dict[str, str] = {}
+    if not coding.is_cast or flat < sum(apart):
+        whole = np.concatenate([array.reshape(-1) for array in arrays.values()])
+        decoded, length = decode(graph, coding, whole, kept)
+        sizes = [array.size for array in arrays.values()]
+        rest = [length - len(whole)] if length > len(whole) else []
+        return dict(zip(arrays, graph.split(decoded, [*sizes, *rest]), strict=False)), True
+    for (axis, _), members in groups.items():
+        whole = np.concatenate([arrays[name] for name in members], axis)
+        decoded, _ = decode(graph, coding, whole, kept)
+        sizes = [arrays[name].shape[axis] for name in members]
+        names |= dict(zip(members, graph.split(decoded, sizes, axis=axis % whole.ndim), strict=True))
+    return names, False
 
 
 def decode_palette(graph: Graph, coding: Coding, codes: np.ndarray, codebook: np.ndarray) -> tuple[str, int]:
@@ -128,14 +201,20 @@ def decode_palette(graph: Graph, coding: Coding, codes: np.ndarray, codebook: np
         places = graph.node("Cast", graph.weights(codes.astype(np.int8), "uint4"), to=6)
         return graph.node("Gather", values, places), len(codes)
     places, length = _digits(graph, codes, coding.high + 1, coding.digits)
-    return graph.node("Reshape", graph.node("Gather", values, places), graph.integers([-1])), length
+    return graph.node("Reshape", graph.node("Gather", values, places), graph.integers([length])), length
+
+
+def _overhead(coding: Coding, parts: int, dimensions: int) -> int:
+    """Return about how many bytes a tensor that is cut into parts takes beside its values, its shapes and its names."""
+    cast = 0 if coding.name == "float32" else CAST
+    return TENSOR + 2 * dimensions + cast + (SPLIT + PART * parts if parts > 1 else 0)
 
 
 def _decode_digits(graph: Graph, coding: Coding, values: np.ndarray) -> tuple[str, int]:
     digits, length = _digits(graph, values, coding.high + 1, coding.digits)
     floats = graph.node("Cast", digits, to=1)
     centred = graph.node("Sub", floats, graph.constant(coding.offset))
-    return graph.node("Reshape", centred, graph.integers([-1])), length
+    return graph.node("Reshape", centred, graph.integers([length])), length
 
 
 def _decode_bitmap(graph: Graph, coding: Coding, values: np.ndarray, kept: int) -> tuple[str, int]:
@@ -144,7 +223,7 @@ def _decode_bitmap(graph: Graph, coding: Coding, values: np.ndarray, kept: int) 
     stays[np.flatnonzero(~stays)[: kept - int(stays.sum())]] = True
     codes = np.concatenate([[0], values[stays]]).astype(np.int8)
     digits, length = _digits(graph, stays.astype(np.int64), 2, 8)
-    bits = graph.node("Reshape", digits, graph.integers([-1]))
+    bits = graph.node("Reshape", digits, graph.integers([length]))
     places = graph.node("Mul", graph.node("CumSum", bits, graph.integers([0], shape=())), bits)
     floats = graph.node("Cast", graph.weights(codes, "int4" if coding.reach < 8 else "int8"), to=1)
     return graph.node("Gather", floats, places), length

@@ -213,11 +213,12 @@ def quantized(weight: np.ndarray, coding: Coding) -> tuple[np.ndarray, np.ndarra
     """
     reach = np.maximum(np.abs(weight).max(axis=0), 1e-30) / coding.reach
     best = np.full(weight.shape[1], np.inf)
-    scale = _short(reach)
+    kind = _kind(np.outer([SHRINKS[0], SHRINKS[-1]], reach))  # one for all that is tried
+    scale = reach.astype(kind)
     for shrink in SHRINKS[::-1]:
-        tried = _short(shrink * reach)
+        tried = (shrink * reach).astype(kind)
         error = ((_codes(weight, tried, coding) * tried.astype(np.float64) - weight) ** 2).sum(axis=0)
-        scale = np.where(error < best, tried, scale).astype(tried.dtype)
+        scale = np.where(error < best, tried, scale)
         best = np.minimum(best, error)
     return _codes(weight, scale, coding), scale
 
@@ -261,10 +262,10 @@ def _codes(weight: np.ndarray, scale: np.ndarray, coding: Coding) -> np.ndarray:
     return np.clip(np.rint(weight / scale.astype(np.float64)), coding.low, coding.high).astype(np.int64)
 
 
-def _short(values: np.ndarray) -> np.ndarray:
-    """Return positive values as float16 where it keeps 11 bits of each, else as float32."""
+def _kind(values: np.ndarray) -> np.dtype:
+    """Return float16 where it keeps 11 bits of each of these positive values, else float32."""
     fits = bool((values >= SMALLEST_HALF).all() and (values <= LARGEST_HALF).all())
-    return values.astype(np.float16 if fits else np.float32)
+    return np.dtype(np.float16 if fits else np.float32)
 
 
 def _factor(weight: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""From a trained network to a file behind the parity gate, with what its card says."""
+"""From a trained network to a file behind the parity gate, with what its card says; for classes and for values."""
 
 from __future__ import annotations
 
@@ -30,10 +30,14 @@ def export(network: Network, x: np.ndarray, *, seed: int, is_winner: bool = Fals
     plan, weights = network.plan, network.written()
     lowered = lower(plan, weights)
     parity = check_parity(plan, weights, lowered, x, seed=seed, rows=WINNER_ROWS if is_winner else TRIAL_ROWS)
-    gate: dict[str, Any] = {"rows": parity.rows, "difference": parity.difference, "flips": parity.flips}
+    gate: dict[str, Any] = {"rows": parity.rows, "difference": parity.difference}
+    has_classes = parity.flips is not None
+    if has_classes:
+        gate["flips"] = parity.flips
     if is_winner:
-        gate["reference_difference"] = check_reference(lowered, x)
-        gate["rounding_flips"] = rounding_flips(network, weights, x[:WINNER_ROWS])
+        gate["reference_difference"] = check_reference(plan, lowered, x)
+        if has_classes:
+            gate["rounding_flips"] = rounding_flips(network, weights, x[:WINNER_ROWS])
     card = {
         "bytes": len(lowered.model),
         "parameters": plan.parameters,

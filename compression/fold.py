@@ -12,7 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from compression.opset import all_nodes, inner_graphs, opset_of
 
-__all__ = ["attribute_of", "simplified"]
+__all__ = ["attribute_of", "constants_to_initializers", "simplified"]
 
 EPSILON = 1e-5  # of BatchNormalization, where the node names none
 FOLDED_TYPES = {"float32", "float64", "float16", "int8", "uint8", "int32", "int64", "bool"}
@@ -38,7 +38,7 @@ def simplified(model: ModelProto) -> ModelProto:
     made = ModelProto()
     made.CopyFrom(model)
     graph = made.graph
-    _constants_to_initializers(graph)
+    constants_to_initializers(graph)
     _pass_through(graph, opset_of(model))
     _compute_constants(graph, opset_of(model))
     _copy_sizes(graph)
@@ -48,7 +48,8 @@ def simplified(model: ModelProto) -> ModelProto:
     return made
 
 
-def _constants_to_initializers(graph: GraphProto) -> None:
+def constants_to_initializers(graph: GraphProto) -> None:
+    """Turn Constant nodes into initializers, which are shorter, in place."""
     kept = []
     for node in graph.node:
         tensor = _constant_value(node)

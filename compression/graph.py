@@ -68,12 +68,12 @@ class Graph:
         self._nodes.append(_node(operator, inputs, [name], attributes))
         return name
 
-    def split(self, source: str, sizes: Sequence[int]) -> list[str]:
-        """Cut a tensor along its first axis into parts of these sizes."""
+    def split(self, source: str, sizes: Sequence[int], *, axis: int = 0) -> list[str]:
+        """Cut a tensor along an axis, counted from the first, into parts of these sizes."""
         if len(sizes) == 1:
             return [source]
         names = [next(self._names) for _ in sizes]
-        self._nodes.append(_node("Split", [source, self.integers(sizes)], names, {}))
+        self._nodes.append(_node("Split", [source, self.integers(sizes)], names, {"axis": axis} if axis else {}))
         return names
 
     def weights(self, array: np.ndarray, kind: str | None = None) -> str:

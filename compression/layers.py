@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from compression.codings import coding_named, decode
+from compression.codings import RESHAPE, SCALES_APART, TURN, coding_named, decode_all
 from compression.graph import Graph
 from compression.plan import (
     Addition,
@@ -25,6 +25,8 @@ from compression.plan import (
 )
 
 SHARED_USES = 3  # layers alike from which a local function is shorter than writing each in place
+
+Body = tuple[object, ...]
 
 __all__ = ["Lowered", "Parts", "Weights", "empty_weights", "lower"]
 
@@ -49,12 +51,25 @@ class Weights:
 @final
 @dataclass(frozen=True)
 class Parts:
-    """Names of a step's decoded tensors in the graph: flat weight (scale apart), shape, scale, bias."""
+    """Names of a step's decoded tensors in the graph.
+
+    Args:
+        weight: Without its scale.
+        shape: What a flat weight is reshaped to; None where it lies in its own shape.
+        scale: Of the weight; None for float codings.
+        bias: None where there is none.
+        is_turned: Whether the axes of the weight lie in reverse order, output channels last: then a flat scale fits it.
+    """
 
     weight: str
-    shape: str
+    shape: str | None
     scale: str | None
     bias: str | None
+    is_turned: bool
+
+    def stored(self, codes: np.ndarray) -> np.ndarray:
+        """Return codes in the order in which they lie in the file."""
+        return codes.T if self.is_turned else codes
 
 
 @final
@@ -94,7 +109,7 @@ def lower(plan: Plan, weights: Mapping[str, Weights]) -> Lowered:
     signature = plan.signature
     graph = Graph()
     parts = _decoded(graph, plan, weights)
-    uses = Counter(_body_key(step) for step in plan.steps if isinstance(step, Convolution))
+    uses = Counter(_body_key(step, parts[step.name]) for step in plan.steps if isinstance(step, Convolution))
     values = {"x": _input(graph, plan)}
     *others, last = (step for step in plan.steps if not isinstance(step, Rescaling))
     for step in others:
@@ -159,86 +174,118 @@ def _shape(plan: Plan, step: Weighted) -> tuple[int, ...]:
 
 
 def _decoded(graph: Graph, plan: Plan, weights: Mapping[str, Weights]) -> dict[str, Parts]:
-    flat: dict[str, str] = {}
-    for name in plan.codings:
-        steps = [step for step in plan.owners if step.coding == name]
-        codes = [weights[step.name].codes.reshape(-1) for step in steps]
-        coding = coding_named(name)
-        kept = sum(coding.kept(len(part)) for part in codes)
-        decoded, length = decode(graph, coding, np.concatenate(codes), kept)
-        sizes = [len(part) for part in codes]
-        rest = length - sum(sizes)
-        flat |= dict(
-            zip((s.name for s in steps), graph.split(decoded, [*sizes, rest] if rest else sizes), strict=False)
+    uses = Counter(_body_key(step) for step in plan.steps if isinstance(step, Convolution))
+    turned = _turned(plan, uses)
+    names: dict[str, str] = {}
+    flat: set[str] = set()
+    for coding in map(coding_named, plan.codings):
+        owners = [step for step in plan.owners if step.coding == coding.name]
+        arrays = {s.name: weights[s.name].codes.T if s.name in turned else weights[s.name].codes for s in owners}
+        found, is_flat = decode_all(
+            graph,
+            coding,
+            arrays,
+            {s.name: -1 if isinstance(s, Linear) or s.name in turned else 0 for s in owners},
+            kept=sum(coding.kept(array.size) for array in arrays.values()),
+            reshaping=_cost_of_reshaping([step for step in plan.weighted if step.coding == coding.name], uses),
         )
-    flat |= {s.name: flat[s.shared_with] for s in plan.weighted if isinstance(s, Convolution) and s.shared_with}
-    scales = {step.name: weights[step.name].scale for step in plan.weighted}
-    biases = {step.name: weights[step.name].bias for step in plan.weighted}
+        names |= found
+        flat |= {step.name for step in plan.weighted if step.coding == coding.name and is_flat}
+    names |= {s.name: names[s.shared_with] for s in plan.weighted if isinstance(s, Convolution) and s.shared_with}
+    scales, biases = _scales_and_biases(graph, plan, weights, turned)
+    made = {}
+    for step in plan.weighted:
+        shape, is_turned = _shape(plan, step), step.name in turned
+        shape_name = graph.integers(shape[::-1] if is_turned else shape) if step.name in flat else None
+        parts = names[step.name], shape_name, scales.get(step.name), biases.get(step.name)
+        made[step.name] = Parts(*parts, is_turned)
+    return made
+
+
+def _turned(plan: Plan, uses: Mapping[Body, int]) -> set[str]:
+    """Return the steps whose weights lie turned round: dense ones, and convolutions where that spares a tensor."""
+    convolutions = [step for step in plan.steps if isinstance(step, Convolution)]
+    if not plan.dimensions:
+        return {step.name for step in convolutions}
+    coded = [step for step in convolutions if coding_named(step.coding).is_integer]
+    return {step.name for step in coded} if TURN * _bodies(coded, uses) < SCALES_APART else set()
+
+
+def _cost_of_reshaping(steps: Sequence[Weighted], uses: Mapping[Body, int]) -> int:
+    """Return the bytes of reshaping flat weights: a node in each body, and an input of each call."""
+    convolutions = [step for step in steps if isinstance(step, Convolution)]
+    calls = sum(uses[_body_key(step)] >= SHARED_USES for step in convolutions)
+    return RESHAPE * (_bodies(convolutions, uses) + len(steps) - len(convolutions)) + 3 * calls
+
+
+def _bodies(steps: Sequence[Convolution], uses: Mapping[Body, int]) -> int:
+    """Count how often the body of a convolution is written: once for those that share a function."""
+    keys = Counter(_body_key(step) for step in steps)
+    return sum(count if uses[key] < SHARED_USES else 1 for key, count in keys.items())
+
+
+def _scales_and_biases(
+    graph: Graph, plan: Plan, weights: Mapping[str, Weights], turned: set[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Write scales and biases; scales of weights with output channels first are no flat ones, and lie apart."""
     wide = (-1, *[1] * (1 + plan.dimensions))
-    last = plan.weighted[-1].name
-    scale_parts = _halves(graph, {n: s.reshape(wide) for n, s in scales.items() if s is not None and n != last})
-    bias_parts = _halves(graph, {n: b for n, b in biases.items() if b is not None} | _last_scale(scales, last))
-    if scales[last] is not None:
-        scale_parts[last] = bias_parts.pop(f"{last} scale")
-    return {
-        step.name: Parts(
-            flat[step.name], _shape_name(graph, plan, step), scale_parts.get(step.name), bias_parts.get(step.name)
-        )
-        for step in plan.weighted
-    }
+    scales = {s.name: scale for s in plan.weighted if (scale := weights[s.name].scale) is not None}
+    biases = {s.name: bias for s in plan.weighted if (bias := weights[s.name].bias) is not None}
+    is_flat = turned | {plan.weighted[-1].name}
+    first = {name: scale.reshape(wide) for name, scale in scales.items() if name not in is_flat}
+    flat = {name: scale for name, scale in scales.items() if name in is_flat}
+    both = _halves(graph, [*flat.values(), *biases.values()])
+    made = dict(zip(first, _halves(graph, list(first.values())), strict=True))
+    return made | dict(zip(flat, both, strict=False)), dict(zip(biases, both[len(flat) :], strict=True))
 
 
-def _last_scale(scales: Mapping[str, np.ndarray | None], last: str) -> dict[str, np.ndarray]:
-    """The last layer's scale is flat, as the biases are, so it lies among them."""
-    scale = scales[last]
-    return {} if scale is None else {f"{last} scale": scale}
-
-
-def _shape_name(graph: Graph, plan: Plan, step: Weighted) -> str:
-    return graph.integers(_shape(plan, step))
-
-
-def _halves(graph: Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _halves(graph: Graph, arrays: Sequence[np.ndarray]) -> list[str]:
     if not arrays:
-        return {}
-    whole = graph.node("Cast", graph.weights(np.concatenate(list(arrays.values())).astype(np.float16)), to=1)
-    return dict(zip(arrays, graph.split(whole, [len(array) for array in arrays.values()]), strict=True))
+        return []
+    whole = graph.node("Cast", graph.weights(np.concatenate(arrays).astype(np.float16)), to=1)
+    return graph.split(whole, [len(array) for array in arrays])
 
 
-def _body_key(step: Convolution) -> tuple[object, ...]:
+def _body_key(step: Convolution, parts: Parts | None = None) -> Body:
+    """Return what bodies that are alike have in common; with their parts, also whether the weight is flat."""
     groups = step.channels_out if step.is_depthwise else 1
     is_coded = coding_named(step.coding).is_integer
-    return (step.kernel, step.stride, groups, step.has_bias, step.is_linear, is_coded)
+    return (step.kernel, step.stride, groups, step.has_bias, step.is_linear, is_coded, parts and parts.shape is None)
 
 
 def _convolution(
-    graph: Graph, plan: Plan, step: Convolution, source: str, parts: Parts, uses: Mapping[tuple[object, ...], int]
+    graph: Graph, plan: Plan, step: Convolution, source: str, parts: Parts, uses: Mapping[Body, int]
 ) -> str:
-    """Write reshape, scale, convolution and ReLU: as a call where a function is shorter, else in place."""
-    key = _body_key(step)
-    given = [source, parts.weight, parts.shape, *(name for name in (parts.scale, parts.bias) if name is not None)]
+    """Write scale, convolution and ReLU: as a call where a function is shorter, else in place."""
+    key = _body_key(step, parts)
     if uses[key] < SHARED_USES:
-        return _body(graph, plan, step, given)
-    inner = Graph()
-    inputs = "PQRST"[: len(given)]
-    output = _body(inner, plan, step, list(inputs))
-    graph.function(key, inner.nodes, list(inputs), output)
-    return graph.call(key, *given)
+        return _body(graph, plan, step, source, parts)
+    letters, outside = iter("RST"), (parts.shape, parts.scale, parts.bias)
+    given = [parts.weight, *(name for name in outside if name is not None)]
+    shape, scale, bias = (None if name is None else next(letters) for name in outside)
+    inner, inputs = Graph(), ["P", *"QRST"[: len(given)]]
+    output = _body(inner, plan, step, "P", Parts("Q", shape, scale, bias, parts.is_turned))
+    graph.function(key, inner.nodes, inputs, output)
+    return graph.call(key, source, *given)
 
 
-def _body(graph: Graph, plan: Plan, step: Convolution, given: Sequence[str]) -> str:
-    source, flat, shape, *rest = given
-    weight = graph.node("Reshape", flat, shape)
-    if coding_named(step.coding).is_integer:
-        weight = graph.node("Mul", weight, rest.pop(0))
+def _body(graph: Graph, plan: Plan, step: Convolution, source: str, parts: Parts) -> str:
+    weight = _weight(graph, parts)
+    rest = [] if parts.bias is None else [parts.bias]
     if plan.dimensions:
         attributes = _window(plan, step.kernel, step.stride, is_pool=False)
         if step.is_depthwise and step.channels_out > 1:
             attributes["group"] = step.channels_out
+        weight = graph.node("Transpose", weight) if parts.is_turned else weight  # of all axes
         result = graph.node("Conv", source, weight, *rest, **attributes)
     else:
-        result = graph.node("Gemm", source, weight, *rest, transB=1)
+        result = graph.node("Gemm", source, weight, *rest)
     return graph.node("Relu", result) if step.is_rectified else result
+
+
+def _weight(graph: Graph, parts: Parts) -> str:
+    weight = parts.weight if parts.shape is None else graph.node("Reshape", parts.weight, parts.shape)
+    return weight if parts.scale is None else graph.node("Mul", weight, parts.scale)
 
 
 def _window(plan: Plan, kernel: int, stride: int, *, is_pool: bool) -> dict[str, Any]:
@@ -253,10 +300,7 @@ def _window(plan: Plan, kernel: int, stride: int, *, is_pool: bool) -> dict[str,
 
 
 def _linear(graph: Graph, source: str, parts: Parts) -> str:
-    weight = graph.node("Reshape", parts.weight, parts.shape)
-    if parts.scale is not None:
-        weight = graph.node("Mul", weight, parts.scale)
-    return graph.node("Gemm", source, weight, *([parts.bias] if parts.bias else []))
+    return graph.node("Gemm", source, _weight(graph, parts), *([parts.bias] if parts.bias else []))
 
 
 def _answer(graph: Graph, result: str, last: Step) -> None:

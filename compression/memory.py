@@ -6,12 +6,12 @@ import math
 
 from compression.plan import Addition, Convolution, Linear, Plan, Pooling
 
-__all__ = ["macs", "peak_memory"]
+__all__ = ["macs", "peak_memory", "sides_of"]
 
 
 def macs(plan: Plan) -> int:
     """Return the multiply-accumulates of one row, exact for convolutions and the linear layer."""
-    sizes = _positions(plan)
+    sizes = sides_of(plan)
     total = 0
     for step in plan.weighted:
         positions = 1 if isinstance(step, Linear) else math.prod(sizes[step.name])
@@ -21,7 +21,7 @@ def macs(plan: Plan) -> int:
 
 def peak_memory(plan: Plan) -> int:
     """Return the bytes of decoded weights and of the largest set of tensors alive at once, one row, float32."""
-    sizes, channels = _positions(plan), _channels(plan)
+    sizes, channels = sides_of(plan), _channels(plan)
     elements = {name: math.prod(size) * channels[name] for name, size in sizes.items()}
     last_use = {}
     for number, step in enumerate(plan.steps):
@@ -35,7 +35,8 @@ def peak_memory(plan: Plan) -> int:
     return 4 * (plan.parameters + peak)
 
 
-def _positions(plan: Plan) -> dict[str, tuple[int, ...]]:
+def sides_of(plan: Plan) -> dict[str, tuple[int, ...]]:
+    """Return the sides of the map that each step gives, and `x`, by name."""
     sizes: dict[str, tuple[int, ...]] = {"x": plan.signature.shape[1:]}
     for step in plan.steps:
         if isinstance(step, Addition):

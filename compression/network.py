@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from compression.codings import coding_named
+from compression.codings import Coding, coding_named
+from compression.grid import Grid
 from compression.layers import Weights
 from compression.magnitude import magnitude_mask, zeros_at
+from compression.memory import sides_of
 from compression.plan import (
     Addition,
     Convolution,
@@ -24,7 +26,8 @@ from compression.plan import (
     Standardisation,
     Step,
 )
-from compression.quantize import codes_and_scale, fake_quantize
+from compression.quantize import codes_and_scale
+from compression.unroll import Unrolled, averaged, convolved_input, is_unrolled
 
 __all__ = ["Network", "Unit", "decoded", "run"]
 
@@ -41,14 +44,27 @@ HALF_MAX = 65504.0
 
 
 class Unit(nn.Module):
-    """A convolution with its normalisation and ReLU, or the last linear layer; weights float or fake-quantized."""
+    """A convolution with its normalisation and ReLU, or the last linear layer.
 
-    def __init__(self, step: Convolution | Linear, dimensions: int) -> None:
+    The forward pass sees the weight that was last shown: by `Network.show`, whenever weights changed. That is done
+    outside of autograd, once a step; gradients of what was shown are those of the weight.
+
+    Args:
+        step: Of the plan.
+        dimensions: Of the input: 2 for images, 1 for signals, 0 for rows of a table.
+        sides: Of the map that the layer is given.
+    """
+
+    def __init__(self, step: Convolution | Linear, dimensions: int, sides: tuple[int, ...]) -> None:
         super().__init__()
-        self.step = step
+        self.step, self.sides = step, sides
+        self.is_image = dimensions == 2
+        self.may_unroll = isinstance(step, Convolution) and is_unrolled(step, sides)
         self.coding = coding_named(step.coding)
         self.is_quantized = False
         self.mask: Tensor | None = None
+        self.shown: Tensor | None = None
+        self.unrolled: Unrolled | None = None
         self.normalisation: Normalisation | None = None
         self.bias: Tensor | None = None
         if isinstance(step, Linear):
@@ -70,17 +86,71 @@ class Unit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n_rows, channels_in, ...) to (n_rows, channels_out, ...)."""
-        weight = self.weight if self.mask is None else self.weight * self.mask
-        if self.is_quantized:
-            weight = fake_quantize(weight, self.coding, channel_axis=self.channel_axis)
         step = self.step
         if isinstance(step, Linear):
-            return functional.linear(x, weight.T, self.bias)
-        groups = step.channels_out if step.is_depthwise else 1
-        out = self.convolve(x, weight, None, step.stride, step.kernel // 2, 1, groups)
-        if self.normalisation is not None:
-            out = self.normalisation(out)
+            return functional.linear(x, self.weight.T if self.shown is None else self.shown.T, self.bias)
+        out = self._convolved(step, x)
+        norm = self.normalisation
+        if norm is not None:
+            assert norm.momentum is not None
+            out = functional.batch_norm(
+                out, norm.running_mean, norm.running_var, norm.weight, norm.bias, self.training, norm.momentum, norm.eps
+            )
         return functional.relu_(out) if step.is_rectified else out
+
+    def _convolved(self, step: Convolution, x: Tensor) -> Tensor:
+        if self.unrolled is not None:
+            return self.unrolled(x)
+        weight = self.weight if self.shown is None else self.shown
+        if self.is_image and x.device.type == "cpu":
+            if step.kernel == step.stride == 1:
+                return functional.linear(x.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
+            if step.source == "x" and (found := convolved_input(x, weight, step.stride)) is not None:
+                return found
+        groups = step.channels_out if step.is_depthwise else 1
+        return self.convolve(x, weight, None, step.stride, step.kernel // 2, 1, groups)
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the forward pass sees the weight on the grid of its coding."""
+        return self.is_quantized and self.coding.is_integer
+
+    @property
+    def thinned(self) -> Tensor:
+        """The weight, without those that are set to zero."""
+        return self.weight if self.mask is None else self.weight * self.mask
+
+    def show(self, weight: Tensor) -> None:
+        """Let the forward pass see a weight: thinned and on its grid where that is due, unrolled where that is faster.
+
+        Args:
+            weight: What is seen from now on. Gradients reach `self.weight` as if it had been that one.
+        """
+        if self.may_unroll and self.weight.device.type == "cpu":
+            if self.unrolled is None:
+                assert isinstance(self.step, Convolution)
+                self.unrolled = Unrolled(self.step, self.sides)
+            self.unrolled.filters.copy_(weight)
+            self.unrolled.refresh()
+            return
+        self.unrolled = None
+        if weight is self.weight:
+            self.shown = None
+            return
+        if self.shown is None or self.shown.device != self.weight.device:
+            self.shown = self.weight.detach().clone().requires_grad_()
+        self.shown.grad = self.weight.grad  # the very same memory: what is found for one is found for the other
+        self.shown.copy_(weight)
+
+    def pass_gradient(self) -> None:
+        """Add the gradient of what was shown to that of the weight; none reaches weights that are set to zero."""
+        gradient = self.weight.grad
+        if gradient is None:
+            return
+        if self.unrolled is not None and self.unrolled.matrix.grad is not None:
+            gradient.add_(self.unrolled.gradient())
+        if self.mask is not None:
+            gradient.mul_(self.mask)
 
     @torch.no_grad()
     def written(self) -> Weights:
@@ -113,7 +183,11 @@ class Network(nn.Module):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
-        self.units: dict[str, Unit] = {step.name: Unit(step, plan.dimensions) for step in plan.weighted}
+        self._grids: list[tuple[list[str], Grid]] = []
+        sides = sides_of(plan)
+        self.units: dict[str, Unit] = {
+            step.name: Unit(step, plan.dimensions, sides[step.source]) for step in plan.weighted
+        }
         for name, unit in self.units.items():
             if isinstance(unit.step, Convolution) and unit.step.shared_with:
                 unit.weight = self.units[unit.step.shared_with].weight
@@ -123,12 +197,43 @@ class Network(nn.Module):
         """Train on quantized weights from now on, or on float ones again."""
         for unit in self.units.values():
             unit.is_quantized = is_quantized
+        self._grids = []
+        self.show()
 
     def thin(self, progress: float) -> None:
         """Set the smallest weights of sparse layers to zero, as many as are due after a share of the training."""
+        sparse = [unit for unit in self.units.values() if unit.coding.density < 1]
+        for unit in sparse:
+            unit.mask = magnitude_mask(unit.weight, zeros_at(progress, unit.coding, unit.weight.numel()))
+        if sparse:
+            self.show()
+
+    @torch.no_grad()
+    def show(self) -> None:
+        """Let the forward pass see all weights as they are now; call it whenever they changed."""
+        rounded = {name: unit.thinned for name, unit in self.units.items() if unit.is_rounded}
+        if rounded and not self._grids:
+            self._grids = self._made_grids(rounded)
+        for names, grid in self._grids if rounded else []:
+            rounded.update(zip(names, grid.round([rounded[name] for name in names]), strict=True))
+        for name, unit in self.units.items():
+            unit.show(rounded[name] if unit.is_rounded else unit.thinned)
+
+    def _made_grids(self, weights: Mapping[str, Tensor]) -> list[tuple[list[str], Grid]]:
+        """Return a grid for each coding in use, with the names of the units on it."""
+        found: dict[Coding, list[str]] = {}
+        for name in weights:
+            found.setdefault(self.units[name].coding, []).append(name)
+        return [
+            (names, Grid(coding, [weights[n] for n in names], [self.units[n].channel_axis for n in names]))
+            for coding, names in found.items()
+        ]
+
+    @torch.no_grad()
+    def pass_gradients(self) -> None:
+        """Bring what autograd found for the weights that were shown to those that are trained."""
         for unit in self.units.values():
-            if unit.coding.density < 1:
-                unit.mask = magnitude_mask(unit.weight, zeros_at(progress, unit.coding, unit.weight.numel()))
+            unit.pass_gradient()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs, float32, (n_rows, *shape), to logits, (n_rows, n_outputs)."""
@@ -215,11 +320,21 @@ def _columns(step: Standardisation) -> tuple[Tensor, Tensor]:
 
 def _average(x: Tensor, stride: int, dimensions: int) -> Tensor:
     """Return the mean over windows of three without the padding; as a convolution, faster than torch's pooling."""
-    convolve = CONVOLUTIONS[dimensions]
-    window = x.new_ones(1, 1, *[3] * dimensions)
-    total = convolve(x, window.expand(x.shape[1], *window.shape[1:]).contiguous(), None, stride, 1, 1, x.shape[1])
-    counts = convolve(x.new_ones(1, 1, *x.shape[2:]), window, None, stride, 1)
-    return total / counts
+    if dimensions == 2 and x.device.type == "cpu" and (found := averaged(x, stride)) is not None:
+        return found
+    window, shares = _windows_of_three(x.shape[1:], stride, x.device, x.dtype)
+    return CONVOLUTIONS[dimensions](x, window, None, stride, 1, 1, x.shape[1]) * shares
+
+
+@lru_cache(maxsize=256)
+def _windows_of_three(
+    shape: torch.Size, stride: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Return ones for a depthwise convolution, and the share that each number in a window has in its mean."""
+    convolve = CONVOLUTIONS[len(shape) - 1]
+    window = torch.ones(shape[0], 1, *[3] * (len(shape) - 1), device=device, dtype=dtype)
+    counts = convolve(window.new_ones(1, 1, *shape[1:]), window[:1], None, stride, 1)
+    return window, counts.reciprocal()
 
 
 def _half(values: Tensor) -> np.ndarray:

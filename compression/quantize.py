@@ -1,13 +1,12 @@
-"""Quantization-aware weights: codes, scales, and gradients that pass straight through the rounding."""
+"""Quantization-aware weights: the codes of a weight, and the scales of its channels."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from compression.codings import Coding
 
-__all__ = ["codes_and_scale", "fake_quantize"]
+__all__ = ["codes_and_scale"]
 
 # Step of the best uniform four-level quantizer of a normal variable (0.9957 sigma) over its mean magnitude (0.7979).
 INT2_STEP = 1.248
@@ -15,7 +14,9 @@ TERNARY_THRESHOLD = 0.7
 SMALLEST_SCALE = 1e-8
 
 
-def codes_and_scale(weight: Tensor, coding: Coding, *, channel_axis: int = 0) -> tuple[Tensor, Tensor]:
+def codes_and_scale(
+    weight: Tensor, coding: Coding, *, channel_axis: int = 0, counts: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the codes of a weight and the scale of each output channel.
 
     Integers of four and eight bits span the largest magnitude of a channel. Two bits and ternary follow the
@@ -25,6 +26,7 @@ def codes_and_scale(weight: Tensor, coding: Coding, *, channel_axis: int = 0) ->
         weight: float32, any shape.
         coding: An integer coding.
         channel_axis: Axis of the output channels.
+        counts: How many weights each channel has, with ones around it, where the others are zeros that fill it up.
 
     Returns:
         Codes as floats with the shape of the weight, and scales, float32, shape (channels_out,) with ones around it
@@ -35,34 +37,21 @@ def codes_and_scale(weight: Tensor, coding: Coding, *, channel_axis: int = 0) ->
     axes = [axis for axis in range(weight.dim()) if axis != channel_axis]
     magnitude = weight.abs()
     if coding.name == "ternary":
-        above = magnitude > TERNARY_THRESHOLD * magnitude.mean(axes, keepdim=True)
-        scale = (magnitude * above).sum(axes, keepdim=True) / above.sum(axes, keepdim=True).clamp_min(1)
-        codes = weight.sign() * above + coding.offset
-        return codes, scale.clamp_min(SMALLEST_SCALE)
+        above = (magnitude > _mean(magnitude, axes, counts).mul_(TERNARY_THRESHOLD)).to(weight.dtype)
+        scale = (magnitude * above).sum(axes, keepdim=True).div_(above.sum(axes, keepdim=True).clamp_min_(1))
+        return above.copysign_(weight).add_(coding.offset), scale.clamp_min_(SMALLEST_SCALE)
     if coding.name == "int2":
-        scale = INT2_STEP * magnitude.mean(axes, keepdim=True)
+        scale = _mean(magnitude, axes, counts).mul_(INT2_STEP)
     else:
         scale = magnitude.amax(axes, keepdim=True) / coding.reach
-    scale = scale.clamp_min(SMALLEST_SCALE)
-    return (weight / scale + coding.offset).round().clamp(coding.low, coding.high), scale
+    scale = scale.clamp_min_(SMALLEST_SCALE)
+    codes = weight / scale
+    if coding.offset:
+        codes.add_(coding.offset)
+    return codes.round_().clamp_(coding.low, coding.high), scale
 
 
-def fake_quantize(weight: Tensor, coding: Coding, *, channel_axis: int = 0) -> Tensor:
-    """Return the weight as the file will hold it; gradients pass as if nothing had been rounded.
-
-    Args:
-        weight: float32, any shape.
-        coding: Any coding; float codings return the weight itself.
-        channel_axis: Axis of the output channels.
-
-    Example:
-        >>> from compression.codings import coding_named
-        >>> fake_quantize(torch.tensor([[1.0, -0.9, 0.1, 0.0]]), coding_named("ternary"))
-        tensor([[ 0.9500, -0.9500,  0.0000,  0.0000]])
-    """
-    if not coding.is_integer:
-        return weight
-    with torch.no_grad():
-        codes, scale = codes_and_scale(weight, coding, channel_axis=channel_axis)
-        rounding = (codes - coding.offset) * scale - weight
-    return weight + rounding
+def _mean(magnitude: Tensor, axes: list[int], counts: Tensor | None) -> Tensor:
+    if counts is None:
+        return magnitude.mean(axes, keepdim=True)
+    return magnitude.sum(axes, keepdim=True).div_(counts)

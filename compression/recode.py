@@ -9,7 +9,8 @@ from typing import final
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
-from compression.codings import CODINGS, PALETTES, Coding, decode, decode_palette
+from compression.codings import CODINGS, PALETTES, RESHAPE, SCALES_APART, TURN, Coding, decode_all, decode_palette
+from compression.fold import constants_to_initializers
 from compression.gate import check_decoded, check_outputs
 from compression.graph import Graph
 from compression.opset import all_nodes, opset_of, raised
@@ -65,7 +66,7 @@ def as_floats(weight: Recoded) -> np.ndarray:
 def recode(model: ModelProto, weights: Mapping[str, Recoded], rows: Mapping[str, np.ndarray] | None = None) -> bytes:
     """Write a model with coded weights, through the parity gate.
 
-    All weights of one coding lie in one tensor, decoded once and then cut; so do all scales, and the values of
+    Weights of one coding lie in one tensor, decoded once and then cut, or in few; so do all scales, and the values of
     `float16`. ONNX Runtime folds the decoding when it loads the file. What is not named stays as it is; everything is
     written in as few bytes as `compression.shorten` can.
 
@@ -97,6 +98,7 @@ def recode(model: ModelProto, weights: Mapping[str, Recoded], rows: Mapping[str,
     graph = Graph()
     values = _decoded(graph, {name: weights[name] for name in order})
     coded = raised(model, graph.opset)
+    constants_to_initializers(coded.graph)  # what were attributes before
     drop_defaults(coded.graph, opset_of(coded))  # while the shapes of the weights are to be seen
     kept = [tensor for tensor in coded.graph.initializer if tensor.name not in weights]
     nodes = [*_prefixed(graph.nodes, values), *coded.graph.node]
@@ -122,20 +124,42 @@ def with_floats(model: ModelProto, floats: Mapping[str, np.ndarray]) -> ModelPro
 
 def _decoded(graph: Graph, weights: Mapping[str, Recoded]) -> dict[str, str]:
     """Write everything; return the name in the new graph of each weight, by its own name."""
-    shares = _shared_halves(graph, weights)
-    flat: dict[str, str] = {}
+    turned = _turned(weights)
+    shares = _shared_halves(graph, weights, turned)
+    places: dict[str, str] = {}
+    flat: set[str] = set()
     for group in _groups(weights):
-        flat |= _decoded_group(graph, {name: weights[name] for name in group})
+        found, is_flat = _decoded_group(graph, {name: weights[name] for name in group}, turned)
+        places |= found
+        flat |= set(group) if is_flat else set()
     values = {}
     for name, weight in weights.items():
         if weight.coding == "float32":
             values[name] = graph.weights(np.asarray(weight.codes, np.float32))
             continue
-        value = shares[name] if weight.coding == "float16" else flat[name]
-        if weight.codes.ndim != 1:
-            value = graph.node("Reshape", value, graph.integers(weight.codes.shape, shape=(weight.codes.ndim,)))
-        values[name] = value if weight.scale is None else graph.node("Mul", value, shares[f"{name} scale"])
+        is_turned, shape = name in turned, weight.codes.shape
+        value = shares[name] if weight.coding == "float16" else places[name]
+        if len(shape) != 1 and (name in flat or weight.coding == "float16"):
+            value = graph.node(
+                "Reshape", value, graph.integers(shape[::-1] if is_turned else shape, shape=(len(shape),))
+            )
+        if weight.scale is not None:
+            value = graph.node("Mul", value, shares[f"{name} scale"])
+        values[name] = graph.node("Transpose", value) if is_turned else value  # of all axes
     return values
+
+
+def _turned(weights: Mapping[str, Recoded]) -> set[str]:
+    """Return the weights whose axes lie in reverse order, so that a flat scale fits: where few are of a kind."""
+    kinds: dict[int, list[str]] = {}
+    for name, weight in weights.items():
+        if weight.scale is not None:
+            kinds.setdefault(len(_scale_shape(weight)) - 1, []).append(name)
+        elif weight.coding == "float16":
+            kinds.setdefault(0, []).append(name)
+    apart = [names for after, names in sorted(kinds.items()) if after and all(weights[n].axis == 0 for n in names)]
+    chosen = [names for names in apart if TURN * len(names) < SCALES_APART]
+    return {name for names in chosen for name in names} if len(kinds) > 1 else set()
 
 
 def _groups(weights: Mapping[str, Recoded]) -> Iterator[list[str]]:
@@ -148,26 +172,30 @@ def _groups(weights: Mapping[str, Recoded]) -> Iterator[list[str]]:
     yield from groups.values()
 
 
-def _decoded_group(graph: Graph, weights: Mapping[str, Recoded]) -> dict[str, str]:
+def _decoded_group(graph: Graph, weights: Mapping[str, Recoded], turned: set[str]) -> tuple[dict[str, str], bool]:
+    """Write weights of one coding; return the name of each, and whether they are flat."""
     first = next(iter(weights.values()))
-    codes = np.concatenate([weight.codes.reshape(-1) for weight in weights.values()]).astype(np.int64)
+    codes = {name: np.asarray(weight.codes, np.int64) for name, weight in weights.items()}
+    codes = {name: array.T if name in turned else array for name, array in codes.items()}
     if first.codebook is None:
-        decoded, length = decode(graph, CODINGS[first.coding], codes, int(np.count_nonzero(codes)))
-    else:
-        decoded, length = decode_palette(graph, PALETTES[first.coding], codes, first.codebook)
-    sizes = [weight.codes.size for weight in weights.values()]
-    rest = length - len(codes)
-    return dict(zip(weights, graph.split(decoded, [*sizes, rest] if rest else sizes), strict=False))
+        axes = {name: 0 if weights[name].axis == 0 and name not in turned else -1 for name in codes}
+        kept = sum(int(np.count_nonzero(array)) for array in codes.values())
+        return decode_all(graph, CODINGS[first.coding], codes, axes, kept=kept, reshaping=RESHAPE * len(codes))
+    whole = np.concatenate([array.reshape(-1) for array in codes.values()])
+    decoded, length = decode_palette(graph, PALETTES[first.coding], whole, first.codebook)
+    sizes = [array.size for array in codes.values()]
+    rest = length - len(whole)
+    return dict(zip(codes, graph.split(decoded, [*sizes, rest] if rest else sizes), strict=False)), True
 
 
-def _shared_halves(graph: Graph, weights: Mapping[str, Recoded]) -> dict[str, str]:
+def _shared_halves(graph: Graph, weights: Mapping[str, Recoded], turned: set[str]) -> dict[str, str]:
     """Write scales and float16 values, those of one shape after the first axis in one tensor."""
     groups: dict[int, dict[str, np.ndarray]] = {}
     for name, weight in weights.items():
         if weight.coding == "float16":
             groups.setdefault(0, {})[name] = np.asarray(weight.codes, np.float16).reshape(-1)
         if weight.scale is not None:
-            shape = _scale_shape(weight)
+            shape = (-1,) if name in turned else _scale_shape(weight)
             groups.setdefault(len(shape) - 1, {})[f"{name} scale"] = weight.scale.astype(np.float16).reshape(shape)
     names: dict[str, str] = {}
     for arrays in groups.values():

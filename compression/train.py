@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compression.adam import FlatAdamW
 from compression.device import Precision, device_for
-from compression.distill import distillation_loss
+from compression.distill import loss_gradient, loss_of, targets_of
+from compression.flat import flattened
 from compression.network import Network
 from compression.plan import Convolution, Rescaling
 from compression.prune import keep_channels
@@ -137,7 +139,8 @@ def train(
     """
     torch.set_num_threads(1)
     device = device_for(recipe.device)
-    precision = Precision.on(device, is_mixed=not isinstance(network.plan.steps[-1], Rescaling))
+    spread = _spread(network)
+    precision = Precision.on(device, is_mixed=spread is None)
     scaler = precision.scaler()
     batches = _Batches(examples.to(device), recipe, seed)
     valid = None if valid is None else valid.to(device)
@@ -154,16 +157,19 @@ def train(
         if step % THINNING_STEPS == 0:
             network.thin(step / total)
         x, labels, weight, soft = batches.next()
+        network.show()
         with precision.forward():
             outputs = network(x)
-        loss = _loss(network, outputs.float(), labels, weight, soft, recipe)
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(scaler.scale(loss))
+        answers, smoothing, share = outputs.float(), recipe.smoothing, recipe.teacher_share
+        targets = targets_of(labels, answers.shape[1], soft=soft, smoothing=smoothing, share=share)
+        optimiser.gradient.zero_()
+        torch.autograd.backward(answers, scaler.scale(loss_gradient(answers, targets, weight, spread)))
+        network.pass_gradients()
         schedule(step)
-        scaler.step(optimiser)
+        scaler.step(optimiser)  # type: ignore[arg-type]
         scaler.update()
         if step % 20 == 19 or step == total - 1:
-            _check(loss, step, total)
+            _check(loss_of(answers, targets, weight, spread), step, total)
         if step in _milestones(total) and not report((step + 1) / total, _error(network, valid)):
             network = network if step >= removal else batches.lay_out(keep_channels(network, counts))
             break
@@ -173,18 +179,10 @@ def train(
     return _brought_home(network).eval()
 
 
-def _loss(
-    network: Network, outputs: Tensor, labels: Tensor, weight: Tensor | None, soft: Tensor | None, recipe: Recipe
-) -> Tensor:
-    """Return the mean loss of a batch; of values, squared differences in units of their spread."""
+def _spread(network: Network) -> float | None:
+    """Return the unit of the errors of a regression, or None for classes."""
     last = network.plan.steps[-1]
-    if not isinstance(last, Rescaling):
-        smoothing, share = recipe.smoothing, recipe.teacher_share
-        return distillation_loss(outputs, labels, soft=soft, weight=weight, smoothing=smoothing, share=share)
-    loss = ((outputs[:, 0] - labels) / last.spread) ** 2
-    if soft is not None:
-        loss = torch.lerp(loss, ((outputs - soft)[:, 0] / last.spread) ** 2, recipe.teacher_share)
-    return loss.mean() if weight is None else (loss * weight).sum() / weight.sum().clamp_min(1e-12)
+    return last.spread if isinstance(last, Rescaling) else None
 
 
 def _brought_home(network: Network) -> Network:
@@ -192,6 +190,7 @@ def _brought_home(network: Network) -> Network:
     network.to("cpu")
     for unit in network.units.values():
         unit.mask = None if unit.mask is None else unit.mask.to("cpu")
+    network.quantize()
     return network
 
 
@@ -203,15 +202,12 @@ def _widths(network: Network) -> list[tuple[str, int]]:
     return [(step.group_out, step.channels_out) for step in network.plan.weighted if isinstance(step, Convolution)]
 
 
-def _optimiser(network: Network, recipe: Recipe, total: int, *, done: int) -> tuple[torch.optim.Optimizer, Callable]:  # type: ignore[type-arg]
+def _optimiser(network: Network, recipe: Recipe, total: int, *, done: int) -> tuple[FlatAdamW, Callable[[int], None]]:
     """Return AdamW and the function that sets its rate for a step: up over a tenth, down along a cosine."""
-    decayed = [p for p in network.parameters() if p.dim() > 1]
-    others = [p for p in network.parameters() if p.dim() <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=recipe.learning_rate,
-        fused=True,
-    )
+    parameters = sorted(network.parameters(), key=lambda parameter: parameter.dim() <= 1)
+    whole, starts = flattened(parameters)
+    decayed = starts[sum(parameter.dim() > 1 for parameter in parameters)]
+    optimiser = FlatAdamW(whole, decayed, rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
     rise = max(1, total // 10)
 
     def schedule(step: int) -> None:
@@ -221,8 +217,7 @@ def _optimiser(network: Network, recipe: Recipe, total: int, *, done: int) -> tu
             share = 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
         if done:  # a new optimiser knows no second moments yet
             share *= min(1.0, (step - done + 1) / 10)
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * share
+        optimiser.rate = recipe.learning_rate * share
 
     return optimiser, schedule
 
@@ -239,6 +234,7 @@ def _error(network: Network, valid: Examples | None) -> float:
     if valid is None:
         return math.nan
     network.eval()
+    network.show()
     rows = slice(0, EVALUATION_ROWS)
     y = valid.y[rows]
     outputs = torch.cat([network(part.float()) for part in torch.split(valid.x[rows], EVALUATION_BATCH)])
@@ -252,11 +248,10 @@ def _error(network: Network, valid: Examples | None) -> float:
 def _measure_normalisation(network: Network, batches: _Batches) -> None:
     """Replace running averages by the mean over fresh batches of the final weights."""
     norms = [unit.normalisation for unit in network.units.values() if unit.normalisation is not None]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
     network.train()
-    for _ in range(min(64, math.ceil(len(batches.examples) / batches.rows))):
+    for number in range(min(64, math.ceil(len(batches.examples) / batches.rows))):
+        for norm in norms:
+            norm.momentum = 1 / (number + 1)
         network(batches.next()[0])
 
 
@@ -289,13 +284,13 @@ class _Batches:
         x = self._inputs(chosen).float()
         return (
             x.contiguous(memory_format=self.memory_format),
-            e.y[chosen],
-            None if e.weight is None else e.weight[chosen],
-            None if e.soft is None else e.soft[chosen],
+            e.y.index_select(0, chosen),
+            None if e.weight is None else e.weight.index_select(0, chosen),
+            None if e.soft is None else e.soft.index_select(0, chosen),
         )
 
     def _inputs(self, chosen: Tensor) -> Tensor:
-        x = self._padded[chosen]
+        x = self._padded.index_select(0, chosen)
         if self._shift:
             height, width = self.examples.x.shape[2:]
             device = x.device

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Artifact", "session"]
 
 BATCH_ROWS = 2048
+MOST_COLUMNS = 2**20  # that are named by place; a file that claims more is no table's
 
 onnxruntime.disable_telemetry_events()  # what people search for and predict is nobody else's business
 
@@ -119,6 +120,8 @@ class Artifact:
     def column_names(self, kind: str) -> list[str]:
         """Return the names of the columns of `x` (numeric) or `c` (categorical), none where the file tells none.
 
+        A file may name only the columns that it reads, each with its place; the others are called by the empty text.
+
         Args:
             kind: `numeric` or `categorical`.
 
@@ -131,6 +134,8 @@ class Artifact:
                 named = json.loads(self.metadata.get(kind, "[]"))
             except ValueError as error:
                 raise DataError(f"The model's metadata key {kind} must be a JSON list of column names.") from error
+            if isinstance(named, dict):
+                named = _placed(named, self.input_shapes.get("x" if kind == "numeric" else "c", ())[1:])
         if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
             raise DataError(f"The model must name its {kind} columns as a list of texts, got {named!r}.")
         return list(named)
@@ -261,6 +266,17 @@ class Artifact:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+def _placed(places: Mapping[str, Any], width: Sequence[int | None]) -> list[str] | Mapping[str, Any]:
+    """Return names by place, the empty text where none is told; the places themselves where they do not fit."""
+    count = (width[0] if width else None) or 0
+    if count > MOST_COLUMNS or not all(type(place) is int and 0 <= place < count for place in places.values()):
+        return places
+    names = [""] * count
+    for name, place in places.items():
+        names[place] = name
+    return names
 
 
 def _fitted(name: str, array: np.ndarray, shape: tuple[int | None, ...], dtype: str) -> np.ndarray:

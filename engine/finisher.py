@@ -25,10 +25,12 @@ from engine.groups import group_report
 from engine.intervals import wilson
 from engine.record import RunFolder
 from engine.score import error_of, latency_us
+from engine.space import Candidate
 from engine.study import LOSSES_ALLOWED, seed_of
 from engine.tables import write_front_csv
 from engine.threshold import Decision, ThresholdSettings, choose_decision
 from engine.trial import Point, Trial
+from engine.winners import count_in_time, spread
 from engine.work import Build, Done, Finish
 
 __all__ = ["FinishSettings", "Finisher", "Member"]
@@ -48,11 +50,14 @@ class FinishSettings:
         effort: How many times longer than in a trial.
         refit: Whether the shipped file is trained on validation rows too; by default when there are fewer than
             10,000 training rows.
+        teach_first: Whether the best member is trained long first, on training rows alone, to teach all winners;
+            otherwise, and where the time is too short, its trial's own file teaches.
     """
 
     members: int = 16
     effort: float = 3.0
     refit: bool | None = None
+    teach_first: bool = False
 
     def __post_init__(self) -> None:
         problems = [f"finish.members must be at least 0, got {self.members}."] if self.members < 0 else []
@@ -128,11 +133,14 @@ class Finisher:
         front = Front(tuple(point for point in front if point.sha256 in files), front.cost)
         finished: dict[str, Artifact] = {}
         if self.settings.members > 0 and len(front):
-            teacher = self.teacher or files[front.points[0].sha256]
-            winners = _spread(front, self.settings.members)
-            seconds = {trial.candidate.key: trial.seconds for trial in trials if trial.is_paid}
-            finished = self._finished(winners, teacher, seconds if is_training else None)
-        members = [self._member(point, files[point.sha256], finished.get(point.candidate.key)) for point in front]
+            winners = spread(front, self.settings.members)
+            paid = {trial.candidate.key: trial.seconds for trial in trials if trial.is_paid}
+            seconds = paid if is_training else None
+            teacher = self.teacher or self._best_teacher(winners, files[front.points[0].sha256], seconds)
+            finished = self._finished(winners, teacher, seconds)
+        members = [
+            self._member(point, files[point.sha256], finished.get(point.candidate.key), front.cost) for point in front
+        ]
         kept = {id(point) for point in Front.of([member.point for member in members], cost=front.cost)}
         members = [member for member in members if id(member.point) in kept]
         members.sort(key=lambda member: (member.point.values["error"], member.point.values["bytes"]))
@@ -164,6 +172,32 @@ class Finisher:
         self.folder.forget(set(files))
         return files
 
+    def _best_teacher(self, winners: Sequence[Point], own: Artifact, seconds: Mapping[str, float] | None) -> Artifact:
+        """Return the best member as it teaches: trained long without a teacher, never on the rows that choose.
+
+        Args:
+            winners: The best one first.
+            own: Its trial's file, which teaches where no other can be had.
+            seconds: Of their trials, by key; None to train nothing.
+        """
+        best = winners[0]
+        place = self._place(best, None, refit=False)
+        if not self.settings.teach_first or _is_whole(place):
+            return Artifact.load(place) if self.settings.teach_first else own
+        if seconds is None or not self._has_time_to_teach(winners, seconds):
+            return own
+        taught: list[Artifact] = []
+
+        def keep(_task: Build | Finish, done: Done) -> None:
+            for artifact in done.artifacts:
+                taught.append(_timed(artifact, done))
+                taught[-1].save(place)
+
+        self.watch(0, len(winners))
+        limit = int(best.values["bytes"])
+        self._collect([Finish(0, best.candidate, seed_of(self.seed, best.candidate), limit, refit=False)], keep)
+        return taught[0] if taught else own
+
     def _finished(
         self, winners: Sequence[Point], teacher: Artifact, seconds: Mapping[str, float] | None
     ) -> dict[str, Artifact]:
@@ -177,8 +211,8 @@ class Finisher:
         found: dict[str, Artifact] = {}
         tasks: list[Finish] = []
         for number, point in enumerate(winners):
-            place = self._place(point, teacher)
-            if (place / "model.onnx").exists() and (place / "card.json").exists():
+            place = self._place(point, teacher, refit=self.refit)
+            if _is_whole(place):
                 found[point.candidate.key] = Artifact.load(place)
             elif seconds is not None:
                 limit, seed = int(point.values["bytes"]), seed_of(self.seed, point.candidate)
@@ -190,8 +224,8 @@ class Finisher:
 
         def keep(task: Build | Finish, done: Done) -> None:
             for artifact in done.artifacts:
-                timed = replace(artifact, card={**artifact.card, "finish_seconds": round(done.seconds, 2)})
-                timed.save(self._place(winners[task.number], teacher))
+                timed = _timed(artifact, done)
+                timed.save(self._place(winners[task.number], teacher, refit=self.refit))
                 found[task.candidate.key] = timed
             if done.error:
                 self._failures[task.candidate.key] = done.error
@@ -204,20 +238,25 @@ class Finisher:
         """Return the tasks that end before the deadline, judged by the time of their trials, quick ones first."""
         if self.deadline is None:
             return tasks
-        left = self.deadline.left()
-        ends = [0.0] * self.backend.slots
-        fitting = []
-        for task in sorted(tasks, key=lambda task: (seconds.get(task.candidate.key, 0.0), task.number)):
-            end = ends[0] + seconds.get(task.candidate.key, 0.0) * self.settings.effort * (2 if self.refit else 1)
-            if end < left:
-                ends = sorted([end, *ends[1:]])
-                fitting.append(task)
-        return fitting
+        costs = {task.number: self._seconds_to_finish(task.candidate, seconds) for task in tasks}
+        order = sorted(tasks, key=lambda task: (costs[task.number], task.number))
+        count = count_in_time([costs[task.number] for task in order], self.deadline.left(), self.backend.slots)
+        return order[:count]
 
-    def _place(self, point: Point, teacher: Artifact) -> Path:
-        text = json.dumps(
-            [point.candidate.key, self.seed, teacher.sha256, self.refit, self.settings.effort, point.values["bytes"]]
-        )
+    def _has_time_to_teach(self, winners: Sequence[Point], seconds: Mapping[str, float]) -> bool:
+        """Say whether the best member can be trained once more before all winners are."""
+        if self.deadline is None:
+            return True
+        costs = [self._seconds_to_finish(point.candidate, seconds) for point in winners]
+        left = self.deadline.left() - seconds.get(winners[0].candidate.key, 0.0) * self.settings.effort
+        return count_in_time(sorted(costs), left, self.backend.slots) == len(winners)
+
+    def _seconds_to_finish(self, candidate: Candidate, seconds: Mapping[str, float]) -> float:
+        return seconds.get(candidate.key, 0.0) * self.settings.effort * (2 if self.refit else 1)
+
+    def _place(self, point: Point, teacher: Artifact | None, *, refit: bool) -> Path:
+        sha256 = None if teacher is None else teacher.sha256
+        text = json.dumps([point.candidate.key, self.seed, sha256, refit, self.settings.effort, point.values["bytes"]])
         return self.folder.path / "finished" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _collect(self, tasks: Sequence[Build | Finish], keep: Callable[[Build | Finish, Done], None]) -> None:
@@ -240,7 +279,7 @@ class Finisher:
             waiting -= 1
             keep(task, done)
 
-    def _member(self, point: Point, own: Artifact, finished: Artifact | None) -> Member:
+    def _member(self, point: Point, own: Artifact, finished: Artifact | None, cost: str) -> Member:
         """Ship the finished file, unless it is worse on validation rows by more than a standard error."""
         if finished is None:
             failure = self._failures.get(point.candidate.key)
@@ -251,8 +290,8 @@ class Finisher:
         if self.metric != "accuracy":
             rows = 0  # only a share of wrong rows has this standard error
         own_error = point.values.get("last_fold_error", point.values["error"])
-        spread = (max(own_error * (1 - own_error), 0.0) / rows) ** 0.5 if rows else 0.0
-        if error > own_error + spread:
+        margin = (max(own_error * (1 - own_error), 0.0) / rows) ** 0.5 if rows else 0.0
+        if error > own_error + margin:
             note = (
                 f"trained long it had {error:.4f}, worse than the trial's {own_error:.4f}: the trial's file is shipped"
             )
@@ -260,6 +299,8 @@ class Finisher:
         # With folds the trial's error is a mean over them; long training moves it by what it moves the last one.
         moved = max(min(error, 0.0), point.values["error"] + error - own_error)
         values = {**point.values, "error": moved, "bytes": float(finished.size)}
+        if cost in finished.card and cost != "bytes":  # one that the family tells
+            values[cost] = float(finished.card[cost])
         if "last_fold_error" not in values:
             values.pop("error_se", None)
         card = {**finished.card, "finished": True}
@@ -325,21 +366,12 @@ class Finisher:
         write_front_csv(self.folder.path / "front.csv", [dict(member.artifact.card) for member in members])
 
 
-def _spread(front: Front, count: int) -> list[Point]:
-    """Choose members spread over the sizes: both ends, and then where the gap in log size is widest."""
-    if len(front) <= count:
-        return list(front.points)
-    chosen = [0, len(front) - 1][:count]
-    sizes = [max(point.values[front.cost], 1e-9) for point in front]
-    while len(chosen) < count:
-        rest = [number for number in range(len(front)) if number not in chosen]
-        far = {n: min(abs(_ratio(sizes[n], sizes[c])) for c in chosen) for n in rest}
-        chosen.append(max(rest, key=lambda number: (far[number], -number)))
-    return [front.points[number] for number in sorted(chosen)]
+def _timed(artifact: Artifact, done: Done) -> Artifact:
+    return replace(artifact, card={**artifact.card, "finish_seconds": round(done.seconds, 2)})
 
 
-def _ratio(first: float, second: float) -> float:
-    return max(first, second) / min(first, second)
+def _is_whole(place: Path) -> bool:
+    return (place / "model.onnx").exists() and (place / "card.json").exists()
 
 
 def _version(name: str) -> str:

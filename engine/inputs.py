@@ -124,9 +124,13 @@ def _folder(artifact: Artifact, path: Path, ids: Sequence[str], target: str | No
 def _chosen(x: np.ndarray, artifact: Artifact) -> np.ndarray:
     """Return the columns that the file takes, where it was made from more and calls them by their numbers."""
     names = artifact.column_names("numeric")
-    places = [int(name[1:]) for name in names if re.fullmatch(r"x\d+", name)]
-    if x.ndim == 2 and places and len(places) == len(names) and len(names) < x.shape[1] and max(places) < x.shape[1]:
-        return x[:, places]
+    places = {at: int(name[1:]) for at, name in enumerate(names) if re.fullmatch(r"x\d+", name)}
+    n_named = sum(map(bool, names))  # a file may leave names out of what it does not read
+    is_told = bool(places) and len(places) == n_named
+    if x.ndim == 2 and is_told and len(names) < x.shape[1] and max(places.values()) < x.shape[1]:
+        chosen = np.full((len(x), len(names)), np.nan, np.float32)
+        chosen[:, list(places)] = x[:, list(places.values())]
+        return chosen
     return x
 
 

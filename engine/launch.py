@@ -371,6 +371,9 @@ def _problem(settings: SearchSettings, family: Family) -> Problem:
         for name, limit in limits.items()
         if name != settings.cost and limit is not None
     )
+    if settings.cost not in units:  # then the family tells it in the card of each file: bytes of another form
+        units[settings.cost], exact[settings.cost] = "bytes", lambda _candidate: None
+        limits[settings.cost] = settings.max_bytes
     cost = Objective(settings.cost, units[settings.cost], limits.get(settings.cost))
     return Problem(
         family.space,

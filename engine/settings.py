@@ -93,7 +93,7 @@ def from_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     return made
 
 
-def _build(kind: type, given: Any, where: str, problems: list[str]) -> Any:
+def _build(kind: type, given: Any, where: str, problems: list[str], default: Any = None) -> Any:
     if isinstance(given, Written):
         given = given.value
     if not isinstance(given, Mapping):
@@ -101,6 +101,7 @@ def _build(kind: type, given: Any, where: str, problems: list[str]) -> Any:
         return None
     hints = typing.get_type_hints(kind)
     known = {entry.name: entry for entry in dataclasses.fields(kind)}
+    has_default = isinstance(default, kind)
     values = {}
     for key, value in given.items():
         path = f"{where}.{key}" if where else str(key)
@@ -110,19 +111,26 @@ def _build(kind: type, given: Any, where: str, problems: list[str]) -> Any:
                 hint = hint.replace("did you mean ", f"did you mean {where}.")
             problems.append(f"Unknown key {path}{hint} Known keys: {', '.join(sorted(known))}.")
             continue
-        values[key] = _convert(hints[key], value, path, problems)
+        if isinstance(hints[key], type) and dataclasses.is_dataclass(hints[key]):
+            values[key] = _build(hints[key], value, path, problems, _default_of(known[key]))
+        else:
+            values[key] = _convert(hints[key], value, path, problems)
     for name, entry in known.items():
-        needed = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-        if needed and name not in given:
+        if not has_default and _default_of(entry) is dataclasses.MISSING and name not in given:
             path = f"{where}.{name}" if where else name
             problems.append(f"{path} must be given: add {path}=... to the command.")
     if problems:
         return None
     try:
-        return kind(**values)
+        # What is given in part keeps the rest as its owner has it, which need not be as its own class has it.
+        return dataclasses.replace(default, **values) if has_default else kind(**values)
     except SettingsError as error:
         problems.append(str(error))
         return None
+
+
+def _default_of(entry: dataclasses.Field[Any]) -> Any:
+    return entry.default if entry.default_factory is dataclasses.MISSING else entry.default_factory()
 
 
 def _convert(hint: Any, value: Any, path: str, problems: list[str]) -> Any:

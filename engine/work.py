@@ -117,7 +117,7 @@ class Work:
             nonlocal is_cut, estimate
             if fold == 0 and math.isfinite(error):  # the first fold runs for all
                 curve.append((round(step, 4), round(error, 6)))
-                estimate = task.race.estimate(*curve[-1]) if task.race is not None else None
+                estimate = task.race.estimate(curve) if task.race is not None else None
             is_late = step < 1 and task.deadline is not None and task.deadline.is_over()  # at 1, nothing is left to cut
             is_cut = is_cut or is_late
             return not is_cut and estimate is None

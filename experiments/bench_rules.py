@@ -6,8 +6,9 @@ Each set is a folder of `data` with a csv file and a meta.json that names `file`
 two classes. Ours is `RuleClassifier(generator="auto")`: what generator to take is chosen on the training rows of a fold
 alone. Peers run in the interpreter `peers`, a process for each fit; one that fails or takes longer than `seconds` is
 told so. Rules and comparisons are counted alike: a rule of ours for each leaf of a tree, each cut of a sum of trees,
-each term of a score; a comparison for each end of an interval and each category that is named. Every cell is written to
-`out` at once; a second run goes on where the first one ended.
+each term of a score; a comparison for each end of an interval and each category that is named. EBM keeps to no number
+of rules: it shows what additive models reach without a limit. Every cell is written to `out` at once; a second run goes
+on where the first one ended.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -41,7 +42,7 @@ from rules.generators.generate import generate
 from rules.generators.teacher import taught
 
 SETS = ("heart_cleveland", "tic_tac_toe", "credit_g", "compas", "heloc", "adult")
-PEER_NAMES = ("cart", "hstree", "figs", "boosted", "rulefit", "ripper", "c50", "streed")
+PEER_NAMES = ("cart", "hstree", "figs", "boosted", "rulefit", "ripper", "c50", "streed", "ebm")
 
 
 @final
@@ -80,7 +81,7 @@ def run(settings: Settings) -> int:
     """Fill the file cell by cell, then print the table."""
     out = Path(settings.out)
     known = {_key(cell) for cell in _read(out)}
-    for fold in _folds(settings):
+    for fold in folds(settings.data, settings.sets, n_folds=settings.folds, seeds=settings.seeds, only=settings.only):
         for system in settings.systems:
             asked = [
                 count for count in settings.rules if (fold.name, fold.seed, fold.number, system, count) not in known
@@ -130,13 +131,14 @@ def _gap(cells: list[dict[str, Any]], ours: dict[tuple[int, int], dict[str, Any]
     return f"{scale * gaps.mean():+.{1 if scale > 1 else 3}f} ± {scale * error:.{1 if scale > 1 else 3}f}"
 
 
-def _folds(settings: Settings) -> Iterator[Fold]:
-    for name in settings.sets:
-        frame, categorical, y = _read_set(Path(settings.data) / name)
-        for seed in range(settings.seeds):
-            parts = StratifiedKFold(settings.folds, shuffle=True, random_state=seed).split(frame, y)
+def folds(data: str, sets: Sequence[str], *, n_folds: int, seeds: int, only: int | None) -> Iterator[Fold]:
+    """Yield the folds of every set and seed; with `only`, the first so many of each."""
+    for name in sets:
+        frame, categorical, y = _read_set(Path(data) / name)
+        for seed in range(seeds):
+            parts = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(frame, y)
             for number, (train, test) in enumerate(parts):
-                if settings.only is None or number < settings.only:
+                if only is None or number < only:
                     yield Fold(name, seed, number, frame, categorical, y, train, test)
 
 

@@ -188,6 +188,16 @@ def _streed(_train: Any, _test: Any, numbers: Any, y: np.ndarray, count: int) ->
     return model.predict_proba(numbers[1].to_numpy())[:, 1], leaves, total
 
 
+def _ebm(train: pd.DataFrame, test: pd.DataFrame, _numbers: Any, y: np.ndarray, _count: int) -> Answer:
+    """Keeps to no number of rules: what additive models reach without a limit; each step of a term is counted."""
+    from interpret.glassbox import ExplainableBoostingClassifier
+
+    model = ExplainableBoostingClassifier(interactions=0, n_jobs=1, random_state=0)
+    model.fit(train, y)
+    steps = sum(int((np.diff(term[1:-1]) != 0).sum()) for term in model.term_scores_)
+    return model.predict_proba(test)[:, 1], steps, steps
+
+
 PEERS: dict[str, Callable[..., Answer]] = {
     "cart": _cart,
     "hstree": _hstree,
@@ -197,6 +207,7 @@ PEERS: dict[str, Callable[..., Answer]] = {
     "ripper": _ripper,
     "c50": _c50,
     "streed": _streed,
+    "ebm": _ebm,
 }
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, final
 
 import torch
 
+from compression.export import export as exported
 from compression.layers import empty_weights, lower
 from compression.memory import macs
 from compression.network import Network
@@ -22,7 +23,6 @@ from engine.metrics import metric_named
 from engine.space import Candidate, Space
 from engine.trial import Point, Trial
 from nas.describe import told
-from nas.export import exported
 from nas.finish import finish
 from nas.measure import measured
 from nas.space import Genome, NetworkSpace, SpaceSettings, space_named

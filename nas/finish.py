@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import torch
 
+from compression.export import export as exported
 from compression.network import Network
 from compression.train import Examples, Recipe, train
 from engine.artifact import Artifact
 from engine.data import Dataset, Rows, Signature, concatenate
 from engine.score import error_of
-from nas.export import exported
 from nas.measure import measured
 from nas.space import Genome, NetworkSpace
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, make_dataclass
 from typing import Any, Literal
 
 from engine.errors import SettingsError
+from engine.finisher import FinishSettings
 from engine.launch import SearchSettings
 from nas.cells import CellsSettings
 from nas.space import space_named
@@ -69,6 +70,7 @@ class Settings(SearchSettings):
     Args:
         space: Of the networks.
         train: Of one trial.
+        finish: How the front is finished; networks learn from a teacher, and the more so the better it is.
         max_bytes: No file of the front is longer.
         max_macs: No network needs more multiply-accumulates a row, which bounds the time of a trial; by default 200,000
             times the square root of the number of positions of the input.
@@ -76,6 +78,7 @@ class Settings(SearchSettings):
 
     space: CellsSettings = field(default_factory=CellsSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    finish: FinishSettings = field(default_factory=lambda: FinishSettings(teach_first=True))
     max_bytes: int | None = 65_536
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from functools import lru_cache
 
@@ -55,10 +56,9 @@ def written(value: float) -> str:
 
     Example:
         >>> written(18.0), written(0.1), written(1e-7)
-        ('18', '0.1', '1e-07')
+        ('18', '0.1', '1e-7')
     """
-    text = str(np.float32(value))
-    return text.removesuffix(".0")
+    return _short(str(np.float32(value)))
 
 
 def decimal_at_least(value: float) -> str:
@@ -77,8 +77,8 @@ def decimal_at_least(value: float) -> str:
         unit = Decimal(1).scaleb(Decimal(exact).adjusted() - digits)
         text = f"{Decimal(exact).quantize(unit, ROUND_CEILING):f}"
         if np.float32(text) == np.float32(exact) and float(text) >= exact:
-            return text
-    return repr(exact)
+            return min(text, _short(repr(float(text))), key=len)
+    return _short(repr(exact))
 
 
 def decimal_at_most(value: float) -> str:
@@ -90,3 +90,8 @@ def decimal_at_most(value: float) -> str:
     """
     text = decimal_at_least(-value)
     return text[1:] if text.startswith("-") else f"-{text}"
+
+
+def _short(text: str) -> str:
+    """Return a number as Python writes it, without what needs not be there: 18.0 is 18, and 1e+06 is 1e6."""
+    return re.sub(r"e\+?(-?)0*", r"e\1", text.removesuffix(".0"))

@@ -155,12 +155,13 @@ class RuleClassifier(ClassifierMixin, _RuleModel):  # type: ignore[misc]
             least on held-out rows.
         max_rules: Most rules.
         max_conditions: Most comparisons in all rules, or None.
-        genes: What the generator takes besides, such as `{"depth": 2}`.
+        genes: What the generator takes besides, such as `{"depth": 2}`; `{"points": "integer"}` makes scored rules and
+            sums of trees give whole points up to 5, with a table from their total to the probability.
         monotone: Direction by column: 1 where the probability of the second class may only rise with the value, -1
             where it may only fall.
         forbidden: Columns that no rule may use.
         rules: A file with rules and demands of your own.
-        teach: Share of the targets that comes from a boosted model, in [0, 1].
+        teach: Share of the targets that comes from a teacher, in [0, 1]: a blend of boosted and additive models.
         random_state: Of everything random.
 
     Example:
@@ -233,7 +234,7 @@ class RuleRegressor(RegressorMixin, _RuleModel):  # type: ignore[misc]
         monotone: Direction by column: 1 where the value may only rise, -1 where it may only fall.
         forbidden: Columns that no rule may use.
         rules: A file with rules and demands of your own.
-        teach: Share of the targets that comes from a boosted model, in [0, 1].
+        teach: Share of the targets that comes from a teacher, in [0, 1]: a blend of boosted and additive models.
         random_state: Of everything random.
 
     Example:

@@ -9,7 +9,7 @@ data     where rows are, as in `rules.search`: csv, parquet, iris, ...; data.pat
          Rules are validated against them, and the file is proven on all of them but test rows. Without data the file of
          rules declares its `columns` and `classes` itself.
 dialect  for sql: as sqlglot names it (duckdb)
-table    for sql: name of the table (data)
+table    for sql: name of the table, with its schema if it needs one, such as public.data (data)
 probabilities  for sql: false for the answer alone, which is shorter (true)
 seed     of the split, and of the random rows of the proof (0)
 """
@@ -57,18 +57,21 @@ def run(settings: ExportSettings) -> str:
         EngineError: If rules, data or form cannot be used, or the file would answer otherwise.
     """
     from engine.load import load
-    from rules.exports.write import Sql, export, form_of
+    from rules.exports.write import FORMS, Sql, export, form_of
+    from rules.generators.binned import comparisons
 
     out = Path(settings.out)
     if out.resolve() == Path(settings.model).resolve():
         raise SettingsError(f"out must not be the file that is read, got {out} for both.")
     form = settings.to or form_of(out)
+    sql = Sql(settings.dialect, settings.table, settings.probabilities)
+    if form in FORMS and form != "sql" and sql != Sql():
+        raise SettingsError(f"dialect, table and probabilities are about SQL, but {out} will be {form}: remove them.")
     loaded = load(settings.data, seed=settings.seed) if settings.data else None
     rows = loaded.dataset.rows if loaded else None
     engine = read_model(Path(settings.model), None if loaded is None else loaded.dataset)
-    sql = Sql(settings.dialect, settings.table, settings.probabilities)
     proof = export(engine, out, rows.inputs() if rows else None, form=form, sql=sql, seed=settings.seed)
-    conditions = sum(len(rule.condition) for rule in engine.rules)
+    conditions = sum(comparisons(atom) for rule in engine.rules for atom in rule.condition.atoms)
     compared = "classes only" if proof.difference is None else f"largest difference {proof.difference:.1g}"
     return (
         f"{out}: {len(engine.rules)} rules, {conditions} conditions, {out.stat().st_size:,} B as {form}. "

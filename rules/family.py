@@ -18,6 +18,7 @@ from engine.score import error_of
 from engine.space import Candidate, Space
 from engine.trial import Point, Trial
 from rules.exports.to_onnx import to_onnx
+from rules.exports.write import content_of
 from rules.generators.binned import comparisons
 from rules.generators.constraints import Constraints
 from rules.generators.generate import generate
@@ -26,7 +27,7 @@ from rules.generators.teacher import taught
 from rules.proof import Answers, proof_rows, prove
 from rules.ruleset import RuleSet
 
-__all__ = ["RuleModels", "check_signature", "written"]
+__all__ = ["RuleModels", "bytes_name", "check_signature", "written"]
 
 GATE_ROWS = 2000
 WORDS = {
@@ -49,6 +50,8 @@ class RuleModels:
         constraints: What the user demands.
         metric: Of the validation error that a finished winner tells.
         teacher: The user's model to learn from; without, one is boosted.
+        bytes_of: The form of the rules whose length is told beside that of the ONNX file, if it is another one.
+        max_bytes: Longest in that form.
 
     Raises:
         DataError: If the data are no table.
@@ -59,6 +62,8 @@ class RuleModels:
     constraints: Constraints = field(default_factory=Constraints)
     metric: str = "accuracy"
     teacher: Artifact | None = None
+    bytes_of: str = "onnx"
+    max_bytes: int | None = None
 
     def __post_init__(self) -> None:
         check_signature(self.signature)
@@ -113,7 +118,7 @@ class RuleModels:
         path[most] = path.pop(max(path))
         gate = {name: column[:GATE_ROWS] for name, column in data.valid(fold).inputs().items()}
         for limit, model in path.items():
-            yield candidate.replace(rules=limit), written(model, gate)
+            yield candidate.replace(rules=limit), written(model, gate, bytes_of=self.bytes_of)
 
     def finish(
         self,
@@ -162,9 +167,23 @@ class RuleModels:
     ) -> Artifact | None:
         """Return the largest model of the path that is short enough; None if there is none."""
         for _, model in reversed(list(self._path(candidate, rows, seed))):
-            if max_bytes is None or len(to_onnx(model)) <= max_bytes:
-                return written(model, gate)
+            if max_bytes is None or (_fits(model, "onnx", max_bytes) and _fits(model, self.bytes_of, self.max_bytes)):
+                return written(model, gate, bytes_of=self.bytes_of)
         return None
+
+
+def bytes_name(form: str) -> str:
+    """Return what the length of a form is called, among the values of points and in cards.
+
+    Example:
+        >>> bytes_name("onnx"), bytes_name("sql")
+        ('bytes', 'sql_bytes')
+    """
+    return "bytes" if form == "onnx" else f"{form}_bytes"
+
+
+def _fits(model: RuleSet, form: str, most: int | None) -> bool:
+    return most is None or len(content_of(model, form)) <= most
 
 
 def check_signature(signature: Signature) -> None:
@@ -180,12 +199,13 @@ def check_signature(signature: Signature) -> None:
         )
 
 
-def written(model: RuleSet, gate: Mapping[str, np.ndarray]) -> Artifact:
+def written(model: RuleSet, gate: Mapping[str, np.ndarray], *, bytes_of: str = "onnx") -> Artifact:
     """Write a rule set as a file, which must answer as it does.
 
     Args:
         model: The rules.
         gate: Rows of the data on which both are compared, beside corners of all boxes and random rows.
+        bytes_of: A form whose length the card tells too.
 
     Raises:
         ArtifactError: If the file answers otherwise.
@@ -203,4 +223,6 @@ def written(model: RuleSet, gate: Mapping[str, np.ndarray]) -> Artifact:
         "ruleset": model.to_json(),
         "parity": proof.to_json(),
     }
+    if bytes_of != "onnx":
+        card[bytes_name(bytes_of)] = len(content_of(model, bytes_of))
     return replace(artifact, card=card)

@@ -9,6 +9,7 @@ from engine.data import Rows, concatenate
 from engine.launch import Run
 from engine.load import Loaded
 from rules.exports.write import FORMS, export
+from rules.family import bytes_name
 from rules.generators.constraints import Constraints
 from rules.generators.space import genes_of
 from rules.report import report_of, write_report
@@ -17,11 +18,12 @@ from rules.ruleset import RuleSet
 
 __all__ = ["write_members"]
 
+FORMS_BESIDE = ("json", "text", "sql", "python")
 REPEATS = 5
 STABLE_ROWS = 5_000
 
 
-def write_members(run: Run, loaded: Loaded, constraints: Constraints) -> None:
+def write_members(run: Run, loaded: Loaded, constraints: Constraints, *, bytes_of: str = "onnx") -> None:
     """Write the rules, as JSON, text, SQL and Python, and their report into the folder of every member of a front.
 
     Args:
@@ -29,16 +31,17 @@ def write_members(run: Run, loaded: Loaded, constraints: Constraints) -> None:
         loaded: Its data; what a rule does is told on the rows that it learned from, errors on rows that it did not see:
             test rows if there are any.
         constraints: The user's.
+        bytes_of: The form whose length was the second axis; it is written too.
     """
     data = loaded.dataset
     train, valid = data.train(-1), data.valid(-1)
     everything = concatenate([train, valid])
     cards = [dict(member.artifact.card) for member in run.members]
-    front = [_line(number, card) for number, card in enumerate(cards)]
+    front = [_line(number, card, bytes_of) for number, card in enumerate(cards)]
     for number, card in enumerate(cards):
         folder = run.folder / "front" / f"{number:02d}"
         engine = RuleSet.from_json(card["ruleset"])
-        sizes = {"onnx": int(card["bytes"]), **_write_forms(engine, folder, everything)}
+        sizes = {"onnx": int(card["bytes"]), **_write_forms(engine, folder, everything, bytes_of)}
         is_refit = bool(card.get("finished") and card.get("refit"))
         rows, unseen = (everything, None) if is_refit else (train, valid)
         if loaded.test is not None and len(loaded.test):
@@ -59,17 +62,18 @@ def write_members(run: Run, loaded: Loaded, constraints: Constraints) -> None:
         write_report(report, folder, title=f"{run.folder.resolve().name}, member {number:02d}")
 
 
-def _line(number: int, card: dict[str, Any]) -> dict[str, Any]:
+def _line(number: int, card: dict[str, Any], bytes_of: str) -> dict[str, Any]:
     error = float(card["validation"]["error"])
-    return {"member": number, "error": error, "bytes": card["bytes"], "rules": card["rules"],
-            "conditions": card["conditions"]}  # fmt: skip
+    told = {"member": number, "error": error, "bytes": card["bytes"], "rules": card["rules"]}
+    return told | {"conditions": card["conditions"], bytes_name(bytes_of): card[bytes_name(bytes_of)]}
 
 
-def _write_forms(engine: RuleSet, folder: Path, rows: Rows) -> dict[str, int]:
+def _write_forms(engine: RuleSet, folder: Path, rows: Rows, bytes_of: str) -> dict[str, int]:
     """Write the rules in every form beside ONNX, each proven; return the bytes of each."""
     sizes = {}
-    for form in ("json", "text", "sql", "python"):
-        path = folder / f"rules{FORMS[form]}"
-        export(engine, path, rows.inputs())
-        sizes[form] = path.stat().st_size
+    for form in dict.fromkeys((*FORMS_BESIDE, bytes_of)):
+        if form != "onnx":
+            path = folder / f"rules{FORMS[form]}"
+            export(engine, path, rows.inputs())
+            sizes[form] = path.stat().st_size
     return sizes

@@ -103,8 +103,8 @@ def _leads_wrong(engine: RuleSet, column: str, direction: int) -> list[str]:
     A row of rule A, changed in this column, can be decided by rule B only if the two agree in all other columns.
     """
     order = [rule for stage in ("before", "after", "model") for rule in engine.rules if rule.stage == stage]
-    if engine.policy == "first" and _is_ranked(order, column, direction, engine):
-        return []
+    if engine.policy == "first":
+        return _enters_wrong(engine, order, column, direction)
     uncovered = gaps(order)
     boxes = (Condition(),) if uncovered is None else uncovered
     order += [Rule("default", box, engine.default) for box in boxes if not _asks_missing(box, column)]
@@ -117,18 +117,29 @@ def _leads_wrong(engine: RuleSet, column: str, direction: int) -> list[str]:
             if here == there:
                 continue
             low, high = (one, other) if here < there else (other, one)
-            if not _is_below(low.condition, high.condition, column, direction, is_list=engine.policy == "first"):
+            if not _is_below(low.condition, high.condition, column, direction):
                 return [one.id, other.id]
     return []
 
 
-def _is_ranked(order: Sequence[Rule], column: str, direction: int, engine: RuleSet) -> bool:
-    """Whether values fall (or rise) down the list, and a step up (or down) in the answer only enters more rules."""
-    values = [_value(engine, rule) for rule in (*order, Rule("default", Condition(), engine.default))]
-    atoms = [atom for rule in order for atom in rule.condition.atoms if atom.column == column]
-    if all(a >= b for a, b in itertools.pairwise(values)):
-        return all(_opens(atom, direction) for atom in atoms)
-    return all(a <= b for a, b in itertools.pairwise(values)) and all(_opens(atom, -direction) for atom in atoms)
+def _enters_wrong(engine: RuleSet, order: Sequence[Rule], column: str, direction: int) -> list[str]:
+    """Return two rules of a list between which a change of the column leads the wrong way.
+
+    A step can only bring a row into a rule that opens that way, from rules below it, or out of a rule that opens the
+    other way, to rules below it.
+    """
+    asked = [*order, Rule("default", Condition(), engine.default)]
+    for place, rule in enumerate(order):
+        atoms = [atom for atom in rule.condition.atoms if atom.column == column]
+        is_entered = all(_opens(atom, direction) for atom in atoms)
+        is_left = all(_opens(atom, -direction) for atom in atoms)
+        for below in asked[place + 1 :] if atoms else ():
+            if meet(_without(rule.condition, column), _without(below.condition, column)) is None:
+                continue
+            here, there = _value(engine, rule), _value(engine, below)
+            if (here < there and not is_left) or (here > there and not is_entered):
+                return [rule.id, below.id]
+    return []
 
 
 def _asks_missing(condition: Condition, column: str) -> bool:
@@ -141,10 +152,8 @@ def _opens(atom: Atom, direction: int) -> bool:
     return (atom.high == math.inf) if direction > 0 else (atom.low == -math.inf)
 
 
-def _is_below(low: Condition, high: Condition, column: str, direction: int, *, is_list: bool) -> bool:
+def _is_below(low: Condition, high: Condition, column: str, direction: int) -> bool:
     """Whether every value of the column in the first box lies before every one in the second, in the direction."""
-    if is_list:
-        return False  # what lies between two rules of a list may be decided by a third
     one, other = _atom(low, column), _atom(high, column)
     if one is None or other is None:
         return False

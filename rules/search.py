@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from conf.command import command
@@ -36,7 +37,7 @@ def run(settings: Settings) -> Run:
     from engine.artifact import Artifact
     from engine.launch import search
     from rules.demands import demands_of
-    from rules.family import RuleModels
+    from rules.family import RuleModels, bytes_name
     from rules.members import write_members
 
     seen: list[tuple[Loaded, Constraints]] = []
@@ -45,10 +46,21 @@ def run(settings: Settings) -> Run:
         constraints = demands_of(settings.rules.file, loaded.dataset)
         seen.append((loaded, constraints))
         teacher = Artifact.load(settings.teacher) if settings.teacher else None
-        return settings, RuleModels(settings.space, loaded.dataset.signature, constraints, settings.metric, teacher)
+        family = RuleModels(
+            settings.space,
+            loaded.dataset.signature,
+            constraints,
+            settings.metric,
+            teacher,
+            settings.bytes_of,
+            settings.max_bytes if settings.bytes_of != "onnx" else None,
+        )
+        if settings.bytes_of == "onnx":
+            return settings, family
+        return replace(settings, cost=bytes_name(settings.bytes_of)), family  # type: ignore[arg-type]
 
     found = search(settings, complete, name=settings.space.name)
-    write_members(found, *seen[0])
+    write_members(found, *seen[0], bytes_of=settings.bytes_of)
     return found
 
 
@@ -58,9 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(plain: dict[str, Any], told: list[str]) -> int:
         from engine.ending import ending
         from engine.settings import build
+        from rules.family import bytes_name
         from rules.settings import Settings
 
-        return ending(run(build(Settings, plain)), "rules.search", told)
+        settings = build(Settings, plain)
+        found = run(settings)
+        code = ending(found, "rules.search", told)
+        if settings.bytes_of != "onnx":
+            name = bytes_name(settings.bytes_of)
+            sizes = [f"{place:02d} {member.artifact.card[name]:,} B" for place, member in enumerate(found.members)]
+            sys.stdout.write(f"The front counts the rules as {settings.bytes_of}: {', '.join(sizes)}.\n")
+        return code
 
     return command("rules", work, arguments)
 

@@ -8,7 +8,6 @@ import json
 import pkgutil
 import re
 import shlex
-import typing
 from pathlib import Path
 
 import numpy as np
@@ -152,14 +151,12 @@ def test_public_names_exist_and_are_described(name):
             assert not text.startswith(f"{public}("), f"{public} has only the one of a dataclass"
 
 
-def keys_of(kind, prefix=""):
-    hints = typing.get_type_hints(kind)
-    for field in dataclasses.fields(kind):
-        hint = hints[field.name]
-        if dataclasses.is_dataclass(hint):
-            yield from keys_of(hint, f"{prefix}{field.name}.")
+def keys_of(settings, prefix=""):
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from keys_of(value, f"{prefix}{field.name}.")
         else:
-            value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
             yield f"{prefix}{field.name}", value
 
 
@@ -172,7 +169,7 @@ def told(value):
 
 
 def defaults():
-    made = dict(keys_of(Settings))
+    made = dict(keys_of(Settings()))
     made |= {"backend.name": Settings().backend.name, "sampler.name": Settings().sampler.name}
     return {key: told(value) for key, value in made.items()}
 

@@ -193,9 +193,10 @@ def _by_levels(
     graph: Graph, descent: Descent, source: str, columns: list[str], thresholds: list[str], values: str
 ) -> str:
     """Step by step from the number of a node in its level to that in the next: itself, or that and the level's size."""
-    count, depth, zero = descent.layout.n_trees, descent.layout.depth, graph.integers([0], "int32", ())
+    count, depth = descent.layout.n_trees, descent.layout.depth
     sizes, operator, tables = [count * 2**level for level in range(depth)], descent.operator, [columns]
     if thresholds:
+        zero = graph.integers([0], "int32", ())
         tables += [thresholds, [graph.integers([size], "int32", ()) for size in sizes], [zero] * depth]
         held = graph.node(operator, graph.node("Gather", source, columns[0], axis=1), thresholds[0])
         held = graph.node("Where", held, tables[2][0], zero)

@@ -14,6 +14,7 @@ from compression.trees.ensemble import Ensemble, Tree
 __all__ = ["DUMMY", "Forest", "Layout", "Missing", "forest_of", "heap", "missing_of", "pointers"]
 
 DUMMY = -1  # stands in a heap where a tree has ended already; a row always takes its first child
+SMALLEST = 2.0**-120  # magnitude from which a threshold and its share of 2^-24 are normal numbers, or nearly so
 MOST_PADDING = 3  # a heap may have so many times the leaves of the trees
 
 
@@ -53,11 +54,14 @@ class Missing:
         operator: `LessOrEqual`, with which NaN fails and goes right; `Greater`, with which it fails and goes left.
         fill: What NaN is replaced by first: nothing, one number, or one a column (NaN where it stays).
         split: Nodes that look at a second set of columns, in which NaN is the smallest number; bool, one a node.
+        is_opposite: Whether those nodes ask the opposite question instead, x > threshold, which NaN fails: their
+            children are exchanged, and the second set is the negated columns. Quicker, where thresholds allow it.
     """
 
     operator: str
     fill: np.ndarray | None
     split: np.ndarray
+    is_opposite: bool = False
 
     def write(self, graph: Graph, source: str, *, second: bool) -> str:
         """Write the replacement of missing values.
@@ -74,6 +78,8 @@ class Missing:
             return graph.node("Where", graph.node("IsNaN", source), graph.weights(self.fill), source)
         if not second or not self.split.any():
             return source
+        if self.is_opposite:
+            return graph.node("Concat", source, graph.node("Neg", source), axis=1)
         smallest = graph.constant(-np.inf)
         return graph.node("Concat", source, graph.node("Where", graph.node("IsNaN", source), smallest, source), axis=1)
 
@@ -107,12 +113,13 @@ def forest_of(ensemble: Ensemble, missing: Missing) -> Forest:
     """Put all trees of an ensemble into one set of arrays."""
     trees = ensemble.trees
     starts = np.cumsum([0, *(len(tree.left) for tree in trees)])
-    pairs = [(tree.left, tree.right) if missing.operator == "Greater" else (tree.right, tree.left) for tree in trees]
+    left, right = (_moved([getattr(tree, side) for tree in trees], starts) for side in ("left", "right"))
+    fails_left = (missing.operator == "Greater") | (missing.split & missing.is_opposite)
     return Forest(
         np.concatenate([tree.feature for tree in trees]).astype(np.int64) + missing.split * ensemble.n_features,
         np.concatenate([tree.threshold for tree in trees]),
-        _moved([first for first, _ in pairs], starts),
-        _moved([second for _, second in pairs], starts),
+        np.where(fails_left, left, right),
+        np.where(fails_left, right, left),
         np.concatenate([tree.value for tree in trees]),
         starts[:-1],
     )
@@ -162,7 +169,8 @@ def missing_of(ensemble: Ensemble) -> Missing:
         if (left & here).any():
             found = _fill(threshold, left & here, here)
             if found is None:
-                return Missing("LessOrEqual", None, left)
+                sizes = np.abs(threshold[left])
+                return Missing("LessOrEqual", None, left, bool(((sizes >= SMALLEST) & (sizes < np.inf)).all()))
             fills[column] = found
     return Missing("LessOrEqual", fills, nothing)
 

@@ -165,7 +165,7 @@ def _forms(ensemble: Ensemble, mode: str) -> Iterator[Form]:
         feature = np.where(is_dummy, 0, forest.feature[entries])
         threshold = np.where(is_dummy, np.float32(np.nan), forest.threshold[entries])
         ordered = leaves.ordered(order)
-        for splits in splits_of(feature, threshold, ensemble.n_features):
+        for splits in splits_of(feature, threshold, ensemble.n_features, is_opposite=missing.is_opposite):
             for is_expanded in [False, True] if full and layout.bits is not None else [False]:
                 way = Descent(layout, splits, ordered, missing.operator, is_expanded)
                 yield Form(written, missing, way)

@@ -14,6 +14,8 @@ from compression.trees.leaves import write_floats
 
 __all__ = ["Splits", "splits_of"]
 
+GAP = 1.25 * 2.0**-24
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -25,13 +27,14 @@ class Splits:
 
     Args:
         kind: Of these.
-        used: Columns of the rows that are looked at, int, shape (n_used,); from n_features on those of the second set,
-            in which NaN is the smallest number.
+        used: Columns of the rows that are looked at, int, shape (n_used,); from n_features on those of the second set
+            (see `compression.trees.layouts.Missing`).
         n_features: Columns of the rows.
         table: Different thresholds, NaN first, shape (n_thresholds,); for `direct` the threshold of each entry.
         n_half: How many of the table are exact in float16; they come first.
         pairs: Steps between the sorted places in the grid that occur, place 0 among them; only for `pairs`.
         codes: Of each entry: place in the grid, number of the pair, or number of the used column.
+        is_opposite: Whether comparisons with the second set are x > threshold; otherwise they hold for NaN too.
     """
 
     kind: str
@@ -41,6 +44,7 @@ class Splits:
     n_half: int
     pairs: Numbers
     codes: Numbers
+    is_opposite: bool
 
     @property
     def n_comparisons(self) -> int:
@@ -78,25 +82,44 @@ class Splits:
         return self._compared(graph, rows, columns, thresholds, operator), column_of
 
     def _compared(self, graph: Graph, rows: str, columns: str | None, thresholds: str, operator: str) -> str:
-        """Compare columns with thresholds; in columns of the second set the comparison also holds for NaN."""
+        """Compare columns with thresholds, in those of the second set as it is to be."""
         if columns is None:
             return graph.node(operator, graph.node("Unsqueeze", rows, graph.integers([2])), thresholds)
         if not self._has_second:
             return graph.node(operator, graph.node("Gather", rows, columns, axis=1), thresholds)
         width = graph.integers([self.n_features], "int32")
         seen = graph.node("Gather", rows, graph.node("Mod", columns, width), axis=1)
-        holds_missing = graph.node("GreaterOrEqual", columns, width)
+        if self.is_opposite:
+            sign, bounds = self._negated(graph, columns, thresholds)
+            return graph.node(operator, graph.node("Mul", seen, sign), bounds)
+        holds_missing = graph.node("Greater", columns, graph.integers([self.n_features - 1], "int32"))
         missing = graph.node("And", graph.node("IsNaN", seen), holds_missing)
         return graph.node("Or", graph.node(operator, seen, thresholds), missing)
 
+    def _negated(self, graph: Graph, columns: str, thresholds: str) -> tuple[str, str]:
+        """Return the sign of each column, -1 in the second set, and the bounds that the product with it is not to pass.
+
+        x > t is -x <= -(the number that follows t), and that number is t + |t| x 1.25 x 2^-24, rounded: more than half
+        of the distance and less than one and a half, on either side of a power of two.
+        """
+        second = graph.node("Div", columns, graph.integers([self.n_features], "int32"))
+        sign = graph.node("Pow", graph.constant(-1.0), second)
+        share = graph.node("Relu", graph.node("Mul", sign, graph.constant(-GAP)))  # 0 where the sign is 1
+        gap = graph.node("Mul", graph.node("Abs", thresholds), share)
+        return sign, graph.node("Mul", graph.node("Add", thresholds, gap), sign)
+
     def write_each(self, graph: Graph) -> tuple[str, str]:
         """Write column and threshold of each entry; return their names, int32 and float32, flat."""
-        if self.kind == "direct":
-            return self._columns(graph, self.codes.write(graph, exact=True)), write_floats(graph, self.table)
         codes = self.codes.write(graph, exact=True)
-        if self.kind == "pairs":
-            codes = graph.node("Gather", self._pairs(graph), codes)
-        return self._places(graph, codes)
+        if self.kind == "direct":
+            columns, thresholds = self._columns(graph, codes), write_floats(graph, self.table)
+        else:
+            columns, thresholds = self._places(
+                graph, graph.node("Gather", self._pairs(graph), codes) if self.kind == "pairs" else codes
+            )
+        if self._has_second and self.is_opposite:
+            thresholds = self._negated(graph, columns, thresholds)[1]
+        return columns, thresholds
 
     def _places(self, graph: Graph, places: str) -> tuple[str, str]:
         """Take places in the grid apart into columns and thresholds."""
@@ -128,13 +151,16 @@ class Splits:
         return graph.node("Concat", write_floats(graph, half), graph.weights(rest), axis=0)
 
 
-def splits_of(feature: np.ndarray, threshold: np.ndarray, n_features: int) -> Iterator[Splits]:
+def splits_of(
+    feature: np.ndarray, threshold: np.ndarray, n_features: int, *, is_opposite: bool = False
+) -> Iterator[Splits]:
     """Yield the ways to write comparisons.
 
     Args:
         feature: Column of each entry, int, shape (n_entries,); from n_features on of the second set.
         threshold: float32, shape (n_entries,); NaN where a comparison must always fail.
         n_features: Columns of the rows.
+        is_opposite: As in `Splits`.
     """
     is_real = ~np.isnan(threshold)
     used = np.unique(feature[is_real]) if is_real.any() else np.array([0])
@@ -147,9 +173,9 @@ def splits_of(feature: np.ndarray, threshold: np.ndarray, n_features: int) -> It
     grid = column * len(table) + place
     pairs = np.unique(np.concatenate([[0], grid]))
     steps, nothing = Numbers(np.diff(pairs, prepend=0)), Numbers(np.zeros(1, np.int64))
-    yield Splits("grid", used, n_features, table, n_half, nothing, Numbers(grid))
-    yield Splits("pairs", used, n_features, table, n_half, steps, Numbers(np.searchsorted(pairs, grid)))
-    yield Splits("direct", used, n_features, threshold, 0, nothing, Numbers(column))
+    yield Splits("grid", used, n_features, table, n_half, nothing, Numbers(grid), is_opposite)
+    yield Splits("pairs", used, n_features, table, n_half, steps, Numbers(np.searchsorted(pairs, grid)), is_opposite)
+    yield Splits("direct", used, n_features, threshold, 0, nothing, Numbers(column), is_opposite)
 
 
 def _thresholds(column: np.ndarray, threshold: np.ndarray) -> tuple[np.ndarray, int]:

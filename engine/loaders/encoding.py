@@ -57,7 +57,8 @@ def frame_inputs(
 
     Args:
         frame: Rows as the user has them, with columns called by texts that differ (`as_frame`).
-        names: Of the columns of `x` and of `c`; `<column>:<part>` is a part of a date, unless the frame has it.
+        names: Of the columns of `x` and of `c`; `<column>:<part>` is a part of a date, unless the frame has it; the
+            empty text is a column that the file does not read.
         columns: What is known of them; others are numbers where they stand in `x`, otherwise categories.
         where: What to call the frame in messages.
 
@@ -65,7 +66,8 @@ def frame_inputs(
         DataError: With every missing column, and every column that holds something else.
     """
     known = {column.name: column for column in columns}
-    sources = [_source(name, key, frame, known) for key, wanted in names.items() for name in wanted]
+    sources = [_source(name, key, frame, known) for key, wanted in names.items() for name in wanted
+               if name or name in frame.columns]  # fmt: skip
     needed = {column.name: column for column in sources}
     problems = []
     missing = [name for name in needed if name not in frame.columns]
@@ -81,11 +83,12 @@ def frame_inputs(
     if problems:
         raise DataError("\n".join(problems))
     inputs: dict[str, np.ndarray] = {}
+    unread = {"x": np.full(len(frame), np.nan), "c": np.full(len(frame), "", object)}
     if names.get("x"):
         with np.errstate(over="ignore"):
-            inputs["x"] = np.stack([found[name] for name in names["x"]], axis=1).astype(np.float32)
+            inputs["x"] = np.stack([found.get(name, unread["x"]) for name in names["x"]], axis=1).astype(np.float32)
     if names.get("c"):
-        inputs["c"] = np.stack([found[name] for name in names["c"]], axis=1)
+        inputs["c"] = np.stack([found.get(name, unread["c"]) for name in names["c"]], axis=1)
     return inputs
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from compression.tables import TableGraph
 from rules.decimals import after, before
 from rules.exports.literals import Literal, Tests
-from rules.exports.numbers import write_numbers
+from rules.exports.numbers import numbers_bytes, write_numbers
 from rules.ruleset import RuleSet
 
-__all__ = ["first_held", "held", "is_singular", "write_tests"]
+__all__ = ["held", "is_singular", "place_of_none", "ranked", "write_tests"]
 
 BOOL, FLOAT = 9, 1
 
@@ -50,30 +50,43 @@ def held(graph: TableGraph, found: str, tests: Tests, *, is_dense: bool) -> str:
     return graph.node("Cast", _conjunctions(graph, found, tests, tests.conditions), to=FLOAT)
 
 
-def first_held(graph: TableGraph, found: str, tests: Tests, *, is_dense: bool) -> str:
-    """Write the first condition that holds and return the name, int64, shape (n_rows, 1), from 1 on; 0 for none.
+def ranked(graph: TableGraph, found: str, tests: Tests, *, is_dense: bool) -> str:
+    """Write numbers of which the first largest belongs to the first condition that holds, and return the name.
+
+    Float32, shape (n_rows, n_conditions + 1); one more belongs to rows for which none holds, at `place_of_none`.
 
     Args: as for `held`.
     """
-    never = (None, *tests.conditions)  # ArgMax finds it where all are equal: where nothing holds
     if is_dense:
-        scores = _scores(graph, found, tests, never)
-    else:
-        scores = graph.node("Cast", _conjunctions(graph, found, tests, never), to=FLOAT)
-    return graph.node("ArgMax", scores, axis=1)
+        return _scores(graph, found, tests, (*tests.conditions, ()), is_first=True)
+    return graph.node("Cast", _conjunctions(graph, found, tests, (None, *tests.conditions)), to=FLOAT)
+
+
+def place_of_none(tests: Tests, *, is_dense: bool) -> int:
+    """Return the place among the ranked that stands for no condition: behind all that hold, or before all that fail."""
+    return len(tests.conditions) if is_dense else 0
 
 
 Conditions = Sequence[tuple[Literal, ...] | None]
 
 
-def _scores(graph: TableGraph, found: str, tests: Tests, conditions: Conditions) -> str:
-    """Write whole numbers, float32, shape (n_rows, n_conditions): 1 where a condition holds, else 0 or less."""
+def _scores(graph: TableGraph, found: str, tests: Tests, conditions: Conditions, *, is_first: bool = False) -> str:
+    """Write whole numbers, float32, shape (n_rows, n_conditions).
+
+    1 where a condition holds, else 0 or less; with `is_first` 0 where it holds, else less.
+    """
     matrix, bias = np.zeros((len(tests), len(conditions))), np.zeros(len(conditions))
+    signs = {literal.is_positive for literals in conditions for literal in literals or ()}
+    is_single = all(len(literal.tests) == 1 for literals in conditions for literal in literals or ())
+    is_opposite = is_first and signs == {True} and is_single
     for column, literals in enumerate(conditions):
         for literal in literals or ():
-            matrix[list(literal.tests), column] += 1 if literal.is_positive else -1
-        bias[column] = 0 if literals is None else 1 - sum(literal.is_positive for literal in literals)
-    numbers = graph.node("Cast", found, to=FLOAT)
+            matrix[list(literal.tests), column] += 1 if literal.is_positive and not is_opposite else -1
+        passed = 0 if is_opposite else sum(literal.is_positive for literal in literals or ())
+        bias[column] = (0 if is_first else literals is not None) - passed
+        if is_first and literals is None:
+            bias[column] = -1
+    numbers = graph.node("Cast", graph.node("Not", found) if is_opposite else found, to=FLOAT)
     if not bias.any():
         return graph.node("MatMul", numbers, write_numbers(graph, matrix))
     return graph.node("Gemm", numbers, write_numbers(graph, matrix), write_numbers(graph, bias))
@@ -114,15 +127,11 @@ def _numbers(graph: TableGraph, tests: Tests, width: int) -> str:
         limits = [after(-limit) if flag else limit for limit, flag in zip(limits, flags, strict=True)]
     closed, opened = ("Less", "LessOrEqual") if all(flags) else ("GreaterOrEqual", "Greater")
     others = [before(limit) for limit in limits]
-    if -math.inf not in limits and _bytes(others) < _bytes(limits):
+    if -math.inf not in limits and len(opened) + numbers_bytes(np.array(others)) < len(closed) + numbers_bytes(
+        np.array(limits)
+    ):
         closed, limits = opened, others
     return graph.node(closed, source, write_numbers(graph, np.array(limits)))
-
-
-def _bytes(limits: Sequence[float]) -> int:
-    graph = TableGraph()
-    write_numbers(graph, np.array(limits))
-    return sum(len(tensor.raw_data) for tensor in graph.tensors)
 
 
 def _gathered(graph: TableGraph, source: str, places: Sequence[int], width: int) -> str:

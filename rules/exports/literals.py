@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal as OneOf
 from typing import final
 
 from rules.atoms import Atom, Categories, Condition
@@ -12,7 +13,10 @@ from rules.boxes import ends, simplified
 from rules.decimals import after
 from rules.ruleset import RuleSet
 
-__all__ = ["Literal", "NumberTest", "Tests", "TextTest", "tests_of"]
+__all__ = ["Literal", "NumberTest", "Tests", "TextTest", "Upper", "tests_of"]
+
+
+Upper = OneOf["own", "shared", "presence"]
 
 
 @final
@@ -78,19 +82,19 @@ class Tests:
         return len(self.numbers) + len(self.texts)
 
 
-def tests_of(engine: RuleSet, conditions: Sequence[Condition], *, asks_presence: bool) -> Tests:
+def tests_of(engine: RuleSet, conditions: Sequence[Condition], *, upper: Upper) -> Tests:
     """Return the tests that decide some conditions.
 
     Args:
         engine: Whose columns they are about; it has at least one.
         conditions: To be decided.
-        asks_presence: How `x < 5` is written that a missing value fails: as `x >= -inf` and not `x >= 5`, which shares
-            its second test with `x >= 5`; otherwise as a test of its own.
+        upper: How upper ends are written that a missing value fails. `x < 5` is a test of its own, or, with
+            `presence`, `x >= -inf` and not `x >= 5`, which shares its second test with `x >= 5`. So does the end of
+            `3 <= x < 5`, except with `own`, where every end is a test of its own.
     """
     boxes = [simplified(condition) for condition in conditions]
     wanted = [
-        None if box is None else [part for atom in box.atoms for part in _asked(atom, engine, asks_presence)]
-        for box in boxes
+        None if box is None else [part for atom in box.atoms for part in _asked(atom, engine, upper)] for box in boxes
     ]
     asked: set[NumberTest | TextTest] = {test for parts in wanted for tests, _ in parts or () for test in tests}
     if not asked:  # a file must depend on its rows, if only on how many there are
@@ -111,7 +115,7 @@ def tests_of(engine: RuleSet, conditions: Sequence[Condition], *, asks_presence:
 Part = tuple[tuple[NumberTest, ...] | tuple[TextTest, ...], bool]
 
 
-def _asked(atom: Atom, engine: RuleSet, asks_presence: bool) -> Iterator[Part]:
+def _asked(atom: Atom, engine: RuleSet, upper: Upper) -> Iterator[Part]:
     """Yield the literals of an atom: tests, and whether one of them must pass."""
     place = engine.columns[atom.column][1]
     if isinstance(atom, Categories):
@@ -127,7 +131,7 @@ def _asked(atom: Atom, engine: RuleSet, asks_presence: bool) -> Iterator[Part]:
     if has_low:
         yield (NumberTest(place, low, atom.missing),), not atom.missing
     if has_high:
-        is_own = not (atom.missing or has_low or asks_presence)
+        is_own = not atom.missing and (upper == "own" or (upper == "shared" and not has_low))
         yield (NumberTest(place, after(high), is_own),), is_own
-    if not (atom.missing or has_low or (has_high and not asks_presence)):
+    if not (atom.missing or has_low or (has_high and upper != "presence")):
         yield is_present

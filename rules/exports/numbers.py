@@ -6,9 +6,9 @@ import numpy as np
 
 from compression.graph import Graph
 
-__all__ = ["write_numbers"]
+__all__ = ["numbers_bytes", "write_numbers"]
 
-CAST_BYTES = 16  # what the operator that decodes a smaller type takes
+CAST_BYTES = 25  # what the operator that decodes a smaller type takes
 KINDS = ("int4", "int8", "uint8", "float16")
 BYTES = {"int4": 0.5, "int8": 1, "uint8": 1, "float16": 2}
 
@@ -23,15 +23,27 @@ def write_numbers(graph: Graph, array: np.ndarray) -> str:
         (2, 'Cast')
     """
     exact = np.asarray(array, np.float32)
+    kind = _kind(exact)
+    if kind == "float32":
+        return graph.weights(exact)
+    stored = exact.astype("int8" if kind == "int4" else kind)
+    return graph.node("Cast", graph.weights(stored, kind), to=1)
+
+
+def numbers_bytes(array: np.ndarray) -> float:
+    """Return how many bytes `write_numbers` takes for an array, its name and shape apart."""
+    exact = np.asarray(array, np.float32)
+    kind = _kind(exact)
+    return 4.0 * exact.size if kind == "float32" else BYTES[kind] * exact.size + CAST_BYTES
+
+
+def _kind(exact: np.ndarray) -> str:
     best, kind = 4.0 * exact.size, "float32"
     for other in KINDS:
         size = BYTES[other] * exact.size + CAST_BYTES
         if size < best and _holds(other, exact):
             best, kind = size, other
-    if kind == "float32":
-        return graph.weights(exact)
-    stored = exact.astype("int8" if kind == "int4" else kind)
-    return graph.node("Cast", graph.weights(stored, kind), to=1)
+    return kind
 
 
 def _holds(kind: str, exact: np.ndarray) -> bool:

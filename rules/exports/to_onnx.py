@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -15,9 +16,9 @@ from engine.errors import ArtifactError
 from rules.atoms import Condition
 from rules.boxes import simplified
 from rules.evaluate import banded, vector
-from rules.exports.held import first_held, held, is_singular, write_tests
-from rules.exports.literals import Tests, tests_of
-from rules.exports.numbers import write_numbers
+from rules.exports.held import held, is_singular, place_of_none, ranked, write_tests
+from rules.exports.literals import Tests, Upper, tests_of
+from rules.exports.numbers import numbers_bytes, write_numbers
 from rules.outputs import Abstain, Output
 from rules.rule import Rule
 from rules.ruleset import RuleSet
@@ -27,6 +28,8 @@ __all__ = ["DECISION", "to_onnx"]
 
 DECISION = "decision"  # the second output, of rule sets that can abstain
 FLOAT = 1
+COMPLEMENT_BYTES = 47  # what making the first of two probabilities from the second takes
+UPPER: tuple[Upper, ...] = ("own", "shared", "presence")
 
 
 def to_onnx(engine: RuleSet, *, names_columns: bool = True) -> bytes:
@@ -38,7 +41,8 @@ def to_onnx(engine: RuleSet, *, names_columns: bool = True) -> bytes:
 
     Args:
         engine: At least one column, or nothing tells how many rows there are.
-        names_columns: Whether the file holds the names of its columns, so that tables can be matched by name.
+        names_columns: Whether the file holds the names of the columns that its rules ask, with their places, so that
+            tables can be matched by name. The cells of other columns are never read.
 
     Raises:
         ArtifactError: If the rule set has no columns.
@@ -48,13 +52,13 @@ def to_onnx(engine: RuleSet, *, names_columns: bool = True) -> bytes:
         >>> from rules.outputs import Label
         >>> old = Rule("old", Condition((Numbers("age", low=60),)), Label("yes"))
         >>> len(to_onnx(RuleSet((old,), "first", Label("no"), ("no", "yes"), ("age",)), names_columns=False))
-        261
+        253
     """
     if not engine.columns:
         raise ArtifactError("A rule set needs a column to be written as ONNX: nothing tells how many rows there are.")
     has_always = any(simplified(rule.condition) == Condition() for rule in engine.rules)
-    forms = itertools.product((True,) if has_always else (True, False), (True, False))
-    files = [Form(engine, is_dense, asks_presence).file(names_columns) for is_dense, asks_presence in forms]
+    forms = itertools.product((True,) if has_always else (True, False), UPPER)
+    files = [Form(engine, is_dense, upper).file(names_columns) for is_dense, upper in forms]
     return min(files, key=len)
 
 
@@ -66,12 +70,12 @@ class Form:
     Args:
         engine: The rules.
         is_dense: Whether conjunctions are a product with a matrix, see `rules.exports.held.held`.
-        asks_presence: How upper limits treat missing values, see `rules.exports.literals.tests_of`.
+        upper: How upper ends are written, see `rules.exports.literals.tests_of`.
     """
 
     engine: RuleSet
     is_dense: bool
-    asks_presence: bool
+    upper: Upper
 
     def file(self, names_columns: bool) -> bytes:
         """Return the file."""
@@ -84,17 +88,24 @@ class Form:
             if deciders:
                 values, decision = self._overruled(graph, deciders, values, decision)
         kinds = ("number",) * len(engine.numeric_columns) + ("text",) * len(engine.categorical_columns)
-        columns = TableColumns(engine.numeric_columns + engine.categorical_columns, kinds, names_columns)
+        columns = TableColumns(engine.numeric_columns + engine.categorical_columns, kinds, is_named=False)
         model = graph.table(values, columns, max(len(engine.classes), 1), engine.classes or None)
-        return _with_decision(model, decision) if engine.can_abstain else model
+        return _completed(model, decision, _places(engine) if names_columns else {})
 
     def _chosen(self, graph: TableGraph, rules: Sequence[Rule], default: Output) -> tuple[str, str]:
         """Write what the first rule that holds says; return the names of values and decision."""
         found, tests = self._tested(graph, rules)
-        first = first_held(graph, found, tests, is_dense=self.is_dense)
-        said = [default, *(rule.output for rule in rules)]
-        hard = [False, *(rule.is_hard for rule in rules)]
-        return self._looked_up(graph, first, said, hard)
+        order = ranked(graph, found, tests, is_dense=self.is_dense)
+        said, hard = [rule.output for rule in rules], [rule.is_hard for rule in rules]
+        said.insert(place_of_none(tests, is_dense=self.is_dense), default)
+        hard.insert(place_of_none(tests, is_dense=self.is_dense), False)
+        if self.engine.can_abstain:
+            return self._looked_up(graph, graph.node("ArgMax", order, axis=1), said, hard)
+        table, chosen = np.array([vector(output, self.engine) for output in said]), graph.node("Hardmax", order)
+        if _is_half_enough(table):  # p becomes p - 1 and p, and without their signs 1 - p and p
+            second = graph.node("MatMul", chosen, write_numbers(graph, table[:, 1:]))
+            return graph.node("Abs", graph.node("Sub", second, graph.weights(np.array([1, 0], np.float32)))), ""
+        return graph.node("MatMul", chosen, write_numbers(graph, table)), ""
 
     def _looked_up(
         self, graph: TableGraph, first: str, said: Sequence[Output], hard: Sequence[bool]
@@ -110,7 +121,7 @@ class Form:
         return values, graph.node("GatherND", graph.integers(decisions.tolist(), shape=(len(said), 1)), first)
 
     def _tested(self, graph: TableGraph, rules: Sequence[Rule]) -> tuple[str, Tests]:
-        tests = tests_of(self.engine, [rule.condition for rule in rules], asks_presence=self.asks_presence)
+        tests = tests_of(self.engine, [rule.condition for rule in rules], upper=self.upper)
         return write_tests(graph, tests, self.engine), tests
 
     def _combined(self, graph: TableGraph) -> tuple[str, str]:
@@ -154,12 +165,27 @@ class Form:
     def _overruled(self, graph: TableGraph, rules: Sequence[Rule], values: str, decision: str) -> tuple[str, str]:
         """Write the hard rules over what the model says; return the names of values and decision."""
         found, tests = self._tested(graph, rules)
-        first = first_held(graph, found, tests, is_dense=self.is_dense)
-        is_hard = graph.node("Greater", first, graph.integers([0]))
-        said = [rules[0].output, *(rule.output for rule in rules)]
+        first = graph.node("ArgMax", ranked(graph, found, tests, is_dense=self.is_dense), axis=1)
+        place = place_of_none(tests, is_dense=self.is_dense)
+        is_hard = (
+            graph.node("Less", first, graph.integers([place]))
+            if place
+            else (graph.node("Greater", first, graph.integers([0])))
+        )
+        said = [rule.output for rule in rules]
+        said.insert(place, rules[0].output)
         hard_values, hard_decision = self._looked_up(graph, first, said, [True] * len(said))
         made = graph.node("Where", is_hard, hard_values, values)
         return made, graph.node("Where", is_hard, hard_decision, decision) if decision else ""
+
+
+def _is_half_enough(table: np.ndarray) -> bool:
+    """Whether two probabilities are shorter written as the second alone, and the first is what is left of 1."""
+    if table.shape[1] != 2 or numbers_bytes(table) <= numbers_bytes(table[:, 1:]) + COMPLEMENT_BYTES:
+        return False
+    exact = table.astype(np.float32)
+    left = np.stack([1 - exact[:, 1], exact[:, 1]], axis=1)
+    return bool(np.abs(left - exact).max() < 1e-7 and np.array_equal(left.argmax(axis=1), exact.argmax(axis=1)))
 
 
 def _linear(tests: Tests) -> tuple[np.ndarray, np.ndarray]:
@@ -207,16 +233,29 @@ def _answered(graph: TableGraph, summed: str, totals: Totals) -> str:
     return graph.node("Softmax", scaled, axis=1) if totals.n_classes else scaled
 
 
-def _with_decision(model: bytes, decision: str) -> bytes:
-    """Return a file with a second output."""
+def _places(engine: RuleSet) -> dict[str, dict[str, int]]:
+    """Return the places of the columns that rules ask, by name, for each kind of which there are columns."""
+    asked = {atom.column for rule in engine.rules for atom in rule.condition.atoms}
+    made: dict[str, dict[str, int]] = {}
+    for kind, names in (("numeric", engine.numeric_columns), ("categorical", engine.categorical_columns)):
+        if names:
+            made[kind] = {name: place for place, name in enumerate(names) if name in asked}
+    return made
+
+
+def _completed(model: bytes, decision: str, places: Mapping[str, Mapping[str, int]]) -> bytes:
+    """Return a file with a second output, if there is a decision, and with the places of its columns by name."""
     made = onnx.ModelProto()
     made.ParseFromString(model)
-    for node in made.graph.node:
-        for field in (node.input, node.output):
-            for place, name in enumerate(field):
-                if name == decision:
-                    field[place] = DECISION
-    output = onnx.helper.make_tensor_value_info(DECISION, onnx.TensorProto.INT64, [None, 1])
-    made.graph.output.append(output)
+    for kind, named in places.items():
+        made.metadata_props.add(key=kind, value=json.dumps(named, separators=(",", ":"), ensure_ascii=False))
+    if decision:
+        for node in made.graph.node:
+            for field in (node.input, node.output):
+                for place, name in enumerate(field):
+                    if name == decision:
+                        field[place] = DECISION
+        output = onnx.helper.make_tensor_value_info(DECISION, onnx.TensorProto.INT64, [None, 1])
+        made.graph.output.append(output)
     content: bytes = made.SerializeToString(deterministic=True)
     return content

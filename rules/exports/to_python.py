@@ -11,7 +11,7 @@ from rules.atoms import Atom, Categories, Condition, single
 from rules.boxes import simplified
 from rules.decimals import written
 from rules.evaluate import banded, vector
-from rules.exports.steps import Staircase, Term, terms_of
+from rules.exports.steps import Choice, Part, Term, terms_of
 from rules.outputs import Abstain, Output
 from rules.proof import Answers
 from rules.ruleset import RuleSet
@@ -157,17 +157,27 @@ def _model(engine: RuleSet) -> list[str]:
     return [*lines, *_answered(engine, "tuple(value / sum(raised) for value in raised)", names)]
 
 
-def _term(engine: RuleSet, term: Staircase | Term, names: Sequence[str]) -> list[str]:
+def _term(engine: RuleSet, term: Part, names: Sequence[str]) -> list[str]:
     if isinstance(term, Term):
-        added = [f"    {name} += {_number(value)}" for name, value in zip(names, term.values, strict=True) if value]
-        return [f"if {_condition(engine, term.condition)}:", *added] if added else []
+        tests = [_condition(engine, term.condition)]
+        return _branches(tests, term.values[[1, 0]], names)
     value = _variable(engine, term.column)
+    if isinstance(term, Choice):
+        named = [_atom(Categories(term.column, group), value) for group in term.groups]
+        return _branches([f'{value} == ""', *named], term.values[[-1, *range(len(named)), -2]], names)
     steps = [f"{value} {'<=' if cut.is_after else '<'} {_threshold(cut.value)}" for cut in term.cuts]
-    entries = [(f"{value} != {value}", term.missing), *zip(steps, term.values, strict=False), ("", term.values[-1])]
-    lines = []
-    for number, (test, values) in enumerate(entries):
-        added = [f"    {name} += {_number(part)}" for name, part in zip(names, values, strict=True) if part]
-        lines += [f"{'elif' if number else 'if'} {test}:" if test else "else:", *(added or ["    pass"])]
+    return _branches([f"{value} != {value}", *steps], np.roll(term.values, 1, axis=0), names)
+
+
+def _branches(tests: Sequence[str], values: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Return lines that add the values of the first test that holds; the last values where none does."""
+    lines: list[str] = []
+    if not values.any():
+        return lines
+    for number, (test, row) in enumerate(zip([*tests, ""], values, strict=True)):
+        added = [f"    {name} += {_number(part)}" for name, part in zip(names, row, strict=True) if part]
+        if added or test:
+            lines += [f"{'elif' if number else 'if'} {test}:" if test else "else:", *(added or ["    pass"])]
     return lines
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 
-from rules.atoms import Condition, Numbers, single
+from rules.atoms import Condition, single
 from rules.boxes import simplified
 from rules.evaluate import banded, vector
-from rules.exports.names_sql import WRITTEN_HERE, Dialect, dialect_of
-from rules.exports.steps import Staircase, Term, terms_of
+from rules.exports.names_sql import WRITTEN_HERE, Dialect, dialect_of, number
+from rules.exports.steps import terms_of
+from rules.exports.sums_sql import joined, summed
 from rules.ordering import as_list
 from rules.outputs import Abstain, Label, Output
 from rules.ruleset import RuleSet
@@ -34,12 +36,13 @@ def to_sql(engine: RuleSet, *, dialect: str = "duckdb", table: str = "data", pro
     """Return a query over a table with the columns of the rule set, where missing values are NULL.
 
     Its column `answer` is the name of the class, NULL where the engine abstains, or the value of a regression;
-    `p_<class>` are the probabilities.
+    `p_<class>` are the probabilities. Columns that are named often get letters instead where that is shorter.
 
     Args:
         engine: The rules.
         dialect: As sqlglot names it.
-        table: Name of the table.
+        table: Name of the table, after that of its schema if it needs one: `public.data`; a name with a point in it
+            stands in double quotes.
         probabilities: Whether to return the probabilities too. Without them the query is flat, and short.
 
     Raises:
@@ -55,7 +58,11 @@ def to_sql(engine: RuleSet, *, dialect: str = "duckdb", table: str = "data", pro
         SELECT IF(age>=60,'yes','no') AS answer FROM data
     """
     written = dialect_of(dialect)
-    query = Query(engine, written, table).text(probabilities and bool(engine.classes))
+    is_told = probabilities and bool(engine.classes)
+    answering = engine if is_told or engine.policy not in ("first", "unique") else simplify(_answering(engine))
+    listed = as_list(answering)
+    forms = [Query(listed, written, table, has_letters).text(is_told) for has_letters in (False, True)]
+    query = min(forms, key=len)
     if dialect not in WRITTEN_HERE:
         import sqlglot
 
@@ -70,13 +77,14 @@ class Query:
         engine: The rules.
         dialect: To write in.
         table: Name of the table.
+        has_letters: Whether columns are called by letters, which a selection from the table gives to them.
     """
 
-    def __init__(self, engine: RuleSet, dialect: Dialect, table: str) -> None:
-        self.engine, self.dialect = engine, dialect
-        self.source = dialect.quoted(table)
+    def __init__(self, engine: RuleSet, dialect: Dialect, table: str, has_letters: bool) -> None:
+        self.engine, self.dialect, self.table, self.has_letters = engine, dialect, table, has_letters
         self.hard = [rule for stage in ("before", "after") for rule in engine.rules if rule.stage == stage]
-        self._levels = 0
+        self._letters: dict[str, str] = {}
+        self._levels: list[str] = []
 
     def text(self, probabilities: bool) -> str:
         """Return the query."""
@@ -86,14 +94,15 @@ class Query:
         can_rank = engine.calibration is None and engine.abstain is None
         if engine.policy == "sum" and len(engine.classes) == 2 and can_rank and not probabilities:
             return self._flat()
-        totals = totals_of(engine)
-        width = totals.values.shape[1] + (engine.policy == "vote")
-        base = np.concatenate([totals.base, [0]]) if engine.policy == "vote" else totals.base
-        sums = self._nested([_added(terms_of(engine), base, place, self.dialect) for place in range(width)])
+        if engine.policy == "sum" and not engine.classes:
+            scale, total = totals_of(engine).scale, _total(*self._sums()[0])
+            value = f"({total})/{scale}.0" if scale > 1 else total
+            return self._selected([(self._over_hard([value], 0), ANSWER)])
+        sums = self._nested([_total(*total) for total in self._sums()])
         shares = self._shares(sums)
         if not engine.classes:
-            return self._selected([(self._over_hard([shares[0]], 0), ANSWER)])
-        if probabilities or not can_rank:
+            return self._selected([(self._over_hard(shares, 0), ANSWER)])
+        if not can_rank:
             shares = self._nested(shares)
         ranked = sums[: len(engine.classes)] if can_rank else shares
         columns = [(self._decided(ranked, shares, sums[-1]), ANSWER)]
@@ -103,61 +112,81 @@ class Query:
             ]
         return self._selected(columns)
 
+    def _named(self, column: str) -> str:
+        """Return what a column is called in conditions."""
+        if not self.has_letters:
+            return self.dialect.quoted(column)
+        return self._letters.setdefault(column, _letter(len(self._letters)))
+
+    def _sums(self) -> list[tuple[str, float]]:
+        """Return what the rules add up to, and what is still to be added to it.
+
+        Points of the classes, of which only differences count: whole ones are told less those of the last class. Or
+        votes for the classes, and then the weight of all votes.
+        """
+        engine, totals, terms = self.engine, totals_of(self.engine), terms_of(self.engine)
+        values = [term.values for term in terms]
+        base = np.array([*totals.base, *([0.0] if engine.policy == "vote" else [])])
+        if engine.policy == "sum" and len(engine.classes) > 2 and totals.is_whole:
+            values, base = [value - value[:, -1:] for value in values], base - base[-1]
+        made = []
+        for place, first in enumerate(base):
+            parts = [(term, value[:, place]) for term, value in zip(terms, values, strict=True)]
+            made.append(summed(parts, first, self.dialect, self._named, can_shift=totals.is_whole))
+        return made
+
     def _flat(self) -> str:
         """Return the query of the class that points speak for."""
-        engine, base = self.engine, totals_of(self.engine).base
-        total = _added(terms_of(engine), np.zeros(1), 0, self.dialect)
-        low, high = map(self.dialect.text, engine.classes)
-        model = self.dialect.choice(f"{total}>{_number(-base[0])}", high, low)
+        ((total, added),) = self._sums()
+        low, high = map(self.dialect.text, self.engine.classes)
+        model = self.dialect.choice(f"{total}>{number(-added)}", high, low)
         cases = [(box, self._answer(rule.output, is_hard=True))
                  for rule in self.hard if (box := simplified(rule.condition)) is not None]  # fmt: skip
         return self._selected([(self._case(cases, model), ANSWER)])
 
     def _chosen(self, probabilities: bool) -> str:
         """Return the query of the first rule that holds."""
-        engine = as_list(self.engine if probabilities else simplify(self._answering()))
-        is_flat = not probabilities  # then what is withheld abstains already
+        engine = self.engine
         rules = [rule for stage in ("before", "after", "model") for rule in engine.rules if rule.stage == stage]
-        entries = [(simplified(rule.condition), rule.output, rule.is_hard or is_flat) for rule in rules]
+        entries = [(simplified(rule.condition), rule.output, rule.is_hard) for rule in rules]
         cases = [(box, self._answer(output, is_hard), output) for box, output, is_hard in entries if box is not None]
-        default = self._answer(engine.default, is_hard=is_flat)
-        if is_flat:
+        default = self._answer(engine.default, is_hard=False)
+        if not probabilities:
             return self._selected([(self._case([case[:2] for case in cases], default), ANSWER)])
         said = list(dict.fromkeys([*(case[1:] for case in cases), (default, engine.default)]))
+        seconds = self._seconds(said)
+        if seconds:
+            shares = [(box, seconds[said.index((answer, output))]) for box, answer, output in cases]
+            (share,) = self._nested([self._case(shares, seconds[said.index((default, engine.default))])])
+            low, high = engine.classes
+            answer = self.dialect.choice(f"{share}>0.5", self.dialect.text(high), self.dialect.text(low))
+            names = [probability_name(low), probability_name(high)]
+            return self._selected([(answer, ANSWER), (f"1-{share}", names[0]), (share, names[1])])
         numbers = [(box, str(said.index((answer, output)))) for box, answer, output in cases]
         (place,) = self._nested([self._case(numbers, str(said.index((default, engine.default))))])
         columns = [(_by_place(place, [answer for answer, _ in said]), ANSWER)]
-        for number, name in enumerate(engine.classes):
-            values = [_number(vector(output, engine)[number]) for _, output in said]
+        for column, name in enumerate(engine.classes):
+            values = [number(vector(output, engine)[column]) for _, output in said]
             columns.append((_by_place(place, values), probability_name(name)))
         return self._selected(columns)
 
-    def _answering(self) -> RuleSet:
-        """Return a list of the same answers, without the probabilities behind them."""
+    def _seconds(self, said: Sequence[tuple[str, Output]]) -> list[str] | None:
+        """Return the probabilities of the second of two classes, if answers follow from them; None otherwise."""
         engine = self.engine
-        if not engine.classes:
-            return engine
-
-        def answer(output: Output, is_hard: bool) -> Output:
-            place = self._decision(output, is_hard)
-            return Abstain() if place < 0 else Label(engine.classes[place])
-
-        rules = tuple(replace(rule, output=answer(rule.output, rule.is_hard)) for rule in engine.rules)
-        return replace(engine, rules=rules, default=answer(engine.default, is_hard=False), abstain=None)
+        if len(engine.classes) != 2 or engine.can_abstain:
+            return None
+        shares = [vector(output, engine) for _, output in said]
+        names = [self.dialect.text(engine.classes[int(second > 0.5)]) for _, second in shares]
+        if names != [answer for answer, _ in said] or any(abs(first + second - 1) > 1e-7 for first, second in shares):
+            return None
+        return [number(second) for _, second in shares]
 
     def _answer(self, output: Output, is_hard: bool) -> str:
         """Return the answer that an output gives alone."""
         if not self.engine.classes:
-            return _number(vector(output, self.engine)[0])
-        place = self._decision(output, is_hard)
+            return number(vector(output, self.engine)[0])
+        place = _decision(self.engine, output, is_hard)
         return "NULL" if place < 0 else self.dialect.text(self.engine.classes[place])
-
-    def _decision(self, output: Output, is_hard: bool) -> int:
-        """Return the number of the class that an output decides for alone; -1 where it abstains."""
-        engine = self.engine
-        values = np.array([vector(output, engine)]).astype(np.float32)
-        withheld = engine.abstain is not None and not is_hard and banded(engine.abstain, values, engine.classes)[0]
-        return -1 if isinstance(output, Abstain) or withheld else int(values.argmax())
 
     def _case(self, cases: Sequence[tuple[Condition, str]], default: str) -> str:
         """Return a CASE in order; neighbours that say the same share a branch, the default needs none."""
@@ -173,14 +202,15 @@ class Query:
         if len(branches) == 1:
             return self.dialect.choice(self._any(branches[0][1]), branches[0][0], default)
         lines = [f"WHEN {self._any(boxes)} THEN {said}" for said, boxes in branches]
-        return "CASE " + "\n".join([*lines, f"ELSE {default} END"]).replace("\nELSE", " ELSE")
+        otherwise = "" if default == "NULL" else f" ELSE {default}"
+        return "CASE " + "\n".join(lines) + f"{otherwise} END"
 
     def _any(self, boxes: Iterable[Condition]) -> str:
-        return " OR ".join(self.dialect.condition(box) for box in boxes)
+        return " OR ".join(self.dialect.condition(box, self._named) for box in boxes)
 
     def _over_hard(self, shares: Sequence[str], place: int) -> str:
         """Return a probability or value, where no hard rule holds that of the model."""
-        cases = [(box, _number(vector(rule.output, self.engine)[place]))
+        cases = [(box, number(vector(rule.output, self.engine)[place]))
                  for rule in self.hard if (box := simplified(rule.condition)) is not None]  # fmt: skip
         return self._case(cases, shares[place])
 
@@ -189,22 +219,24 @@ class Query:
         engine, classes = self.engine, [self.dialect.text(name) for name in self.engine.classes]
         hard = [(box, self._answer(rule.output, is_hard=True))
                 for rule in self.hard if (box := simplified(rule.condition)) is not None]  # fmt: skip
-        branches = [f"WHEN {self.dialect.condition(box)} THEN {said}" for box, said in hard]
+        branches = [f"WHEN {self.dialect.condition(box, self._named)} THEN {said}" for box, said in hard]
         if engine.policy == "vote":
             branches.append(f"WHEN NOT {weight}>0 THEN {self._answer(engine.default, is_hard=False)}")
         if engine.abstain is not None:
             branches.append(f"WHEN {self._withheld(shares)} THEN NULL")
         if len(ranked) == 1:  # log-odds of the second class
-            return f"CASE {' '.join(branches)} WHEN {ranked[0]}>0 THEN {classes[1]} ELSE {classes[0]} END"
-        for place, name in enumerate(classes[:-1]):
-            later = [f"{ranked[place]}>={ranked[other]}" for other in range(place + 1, len(classes))]
-            branches.append(f"WHEN {' AND '.join(later)} THEN {name}")
-        return f"CASE {' '.join(branches)} ELSE {classes[-1]} END"
+            best = self.dialect.choice(f"{ranked[0]}>0", classes[1], classes[0])
+        elif len(ranked) == 2:
+            best = self.dialect.choice(f"{ranked[1]}>{ranked[0]}", classes[1], classes[0])
+        else:
+            named = [f"WHEN {value} THEN {name}" for value, name in zip(ranked[:-1], classes, strict=False)]
+            best = f"CASE {self.dialect.largest(ranked)} {' '.join(named)} ELSE {classes[-1]} END"
+        return f"CASE {' '.join(branches)} ELSE {best} END" if branches else best
 
     def _withheld(self, shares: Sequence[str]) -> str:
         band = self.engine.abstain
         assert band is not None
-        low, high = _number(single(band.low)), _number(single(band.high))
+        low, high = number(single(band.low)), number(single(band.high))
         if band.name:
             return f"{shares[self.engine.classes.index(band.name)]} BETWEEN {low} AND {high}"
         reached = " OR ".join(f"{share}>={low}" for share in shares)
@@ -216,64 +248,80 @@ class Query:
         engine, totals = self.engine, totals_of(self.engine)
         if engine.policy == "vote":
             default = vector(engine.default, engine)
-            return [f"CASE WHEN {sums[-1]}>0 THEN 1.0*{share}/{sums[-1]} ELSE {_number(default[place])} END"
+            return [f"CASE WHEN {sums[-1]}>0 THEN 1.0*{share}/{sums[-1]} ELSE {number(default[place])} END"
                     for place, share in enumerate(sums[:-1])]  # fmt: skip
         divisor = f"/{totals.scale}.0" if totals.scale > 1 else ""
-        if not engine.classes:
-            return [sums[0] + divisor]
         if totals.calibration is not None:
-            steps = [f"WHEN {sums[0]}<{_number(edge)} THEN {{{place}}}"
+            steps = [f"WHEN {sums[0]}<{number(edge)} THEN {{{place}}}"
                      for place, edge in enumerate(totals.calibration.edges)]  # fmt: skip
             text = " ".join(["CASE", *steps, f"ELSE {{{len(steps)}}} END"]) if steps else "{0}"
             second = np.array(totals.calibration.probabilities)
-            return [text.format(*(_number(single(share)) for share in shares)) for shares in (1 - second, second)]
+            return [text.format(*(number(single(share)) for share in shares)) for shares in (1 - second, second)]
+        most = (np.abs(totals.values).sum() + np.abs(totals.base).sum()) / totals.scale
+        guard = SAFE_EXPONENT * totals.scale if most > SAFE_EXPONENT else 0
         if len(engine.classes) == 2:
-            most = (np.abs(totals.values).sum() + np.abs(totals.base).sum()) / totals.scale
-            guard = SAFE_EXPONENT * totals.scale if most > SAFE_EXPONENT else 0
             return [_logistic(sums[0], divisor, sign, guard) for sign in ("", "-")]
-        return [
-            "1/(1+" + "+".join(f"EXP(({other}-{own}){divisor})" for other in sums if other != own) + ")" for own in sums
-        ]
+
+        def raised(own: str, other: str) -> str:
+            apart = f"{other}-{own}"
+            return f"EXP({self.dialect.bounded(apart, guard) if guard else f'({apart})'}{divisor})"
+
+        return ["1/(1+" + "+".join(raised(own, other) for other in sums if other != own) + ")" for own in sums]
 
     def _nested(self, expressions: Sequence[str]) -> list[str]:
         """Put expressions into an inner selection and return the names that they have there."""
-        self._levels += 1
-        prefix = "_"
+        prefix = self.dialect.prefix
         while any(column.startswith(prefix) for column in self.engine.columns):
             prefix += "_"
-        names = [f"{prefix}{'abc'[self._levels - 1]}{place}" for place in range(len(expressions))]
-        listed = ",\n".join(f"{text} AS {name}" for text, name in zip(expressions, names, strict=True))
-        self.source = f"(SELECT *,{listed}\nFROM {self.source}) AS _{self._levels}"
+        letter = string.ascii_lowercase[len(self._levels)]
+        names = [f"{prefix}{letter}{place}" for place in range(len(expressions))]
+        self._levels.append(",\n".join(f"{text} AS {name}" for text, name in zip(expressions, names, strict=True)))
         return names
 
     def _selected(self, columns: Sequence[tuple[str, str]]) -> str:
         listed = ",\n".join(f"{text} AS {self.dialect.quoted(name)}" for text, name in columns)
-        return f"SELECT {listed} FROM {self.source}"
+        return f"SELECT {listed} FROM {self._source()}"
+
+    def _source(self) -> str:
+        """Return what the outermost selection selects from."""
+        source = self.dialect.table(self.table)
+        letters = ",".join(f"{self.dialect.quoted(name)} {letter}" for name, letter in self._letters.items())
+        selections = [letters] if letters else []
+        for place, listed in enumerate(selections + [f"*,{level}" for level in self._levels], 1):
+            source = f"(SELECT {listed}\nFROM {source})" + (
+                "" if self.dialect.is_brief else f" AS {self.dialect.prefix}{place}"
+            )
+        return source
 
 
-def _added(terms: Sequence[Staircase | Term], base: np.ndarray, place: int, dialect: Dialect) -> str:
-    """Return a sum: what it begins with, and what each term adds."""
-    parts = []
-    for term in terms:
-        if isinstance(term, Staircase):
-            parts.append(_steps(term, place, dialect))
-        elif term.values[place]:
-            parts.append(dialect.choice(dialect.condition(term.condition), _number(term.values[place]), "0"))
-    if base[place] or not parts:
-        parts.append(_number(base[place]))
-    return "+".join(parts).replace("+-", "-")
+def _answering(engine: RuleSet) -> RuleSet:
+    """Return a list of the same answers, without the probabilities behind them."""
+    if not engine.classes:
+        return engine
+
+    def answer(output: Output, is_hard: bool) -> Output:
+        place = _decision(engine, output, is_hard)
+        return Abstain() if place < 0 else Label(engine.classes[place])
+
+    rules = tuple(replace(rule, output=answer(rule.output, rule.is_hard)) for rule in engine.rules)
+    return replace(engine, rules=rules, default=answer(engine.default, is_hard=False), abstain=None)
 
 
-def _steps(term: Staircase, place: int, dialect: Dialect) -> str:
-    name, values = dialect.quoted(term.column), term.values[:, place]
-    lines = []
-    if term.missing[place] != values[-1]:  # NULL is below no cut: it gets what the last step has
-        lines.append(f"WHEN {name} IS NULL THEN {_number(term.missing[place])}")
-    for cut, value, following in zip(term.cuts, values, values[1:], strict=False):
-        if value != following:
-            below = Numbers(term.column, high=cut.value, high_open=not cut.is_after)
-            lines.append(f"WHEN {dialect.atom(below)} THEN {_number(value)}")
-    return f"CASE {' '.join(lines)} ELSE {_number(values[-1])} END" if lines else _number(values[-1])
+def _decision(engine: RuleSet, output: Output, is_hard: bool) -> int:
+    """Return the number of the class that an output decides for alone; -1 where it abstains."""
+    values = np.array([vector(output, engine)]).astype(np.float32)
+    withheld = engine.abstain is not None and not is_hard and banded(engine.abstain, values, engine.classes)[0]
+    return -1 if isinstance(output, Abstain) or withheld else int(values.argmax())
+
+
+def _total(parts: str, added: float) -> str:
+    return joined([*([parts] if parts != "0" else []), *([number(added)] if added or parts == "0" else [])])
+
+
+def _letter(place: int) -> str:
+    """Return the name of a column in a query: a, b, ..., z, a1, ..."""
+    turn, letter = divmod(place, len(string.ascii_lowercase))
+    return string.ascii_lowercase[letter] + (str(turn) if turn else "")
 
 
 def _by_place(place: str, values: Sequence[str]) -> str:
@@ -290,7 +338,3 @@ def _logistic(total: str, divisor: str, sign: str, guard: int) -> str:
         return inner
     high, low = ("1.0", "0.0") if sign else ("0.0", "1.0")
     return f"CASE WHEN {total}>{guard} THEN {high} WHEN {total}<-{guard} THEN {low} ELSE {inner} END"
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))

@@ -22,7 +22,7 @@ from rules.exports.to_text import to_text
 from rules.proof import Answers, Proof, proof_rows, prove
 from rules.ruleset import RuleSet
 
-__all__ = ["FORMS", "Sql", "export", "form_of", "proven"]
+__all__ = ["FORMS", "Sql", "content_of", "export", "form_of", "proven"]
 
 FORMS = {"onnx": ".onnx", "sql": ".sql", "python": ".py", "json": ".json", "yaml": ".yaml", "text": ".txt"}
 
@@ -78,7 +78,7 @@ def export(
         What was compared.
 
     Raises:
-        ArtifactError: If any row is answered otherwise; nothing is written then.
+        ArtifactError: If any row is answered otherwise, and nothing is written then; or if there is no such folder.
         SettingsError: If there is no such form or dialect.
 
     Example:
@@ -93,8 +93,11 @@ def export(
     """
     content, proof = proven(engine, form or form_of(path), inputs, sql=sql, seed=seed)
     waiting = path.with_name(f".{path.name}.part")
-    waiting.write_bytes(content)
-    os.replace(waiting, path)
+    try:
+        waiting.write_bytes(content)
+        os.replace(waiting, path)
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be written ({error.strerror}); name a folder that exists.") from error
     return proof
 
 
@@ -113,6 +116,17 @@ def proven(
         raise ArtifactError("A rule set needs a column to be exported: without one it answers every row alike.")
     content, said = _made(engine, form, sql or Sql())
     return content, prove(engine, said, proof_rows(engine, inputs, seed=seed), form=form)
+
+
+def content_of(engine: RuleSet, form: str) -> bytes:
+    """Return what `export` writes as a form, which is not proven yet.
+
+    Example:
+        >>> from rules.outputs import Abstain
+        >>> content_of(RuleSet((), "first", Abstain(), ("no", "yes"), ("age",)), "text").splitlines()[0]
+        b'The classes are "no", "yes".'
+    """
+    return _made(engine, form, Sql())[0]
 
 
 Said = Callable[[Mapping[str, np.ndarray]], Answers]

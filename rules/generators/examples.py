@@ -33,6 +33,7 @@ class Examples:
         inputs: `x`, `c` or both, of all rows.
         targets: float64, shape (n_rows, n_outputs): the probability of the second of two classes, of each of more, or
             values.
+        truth: Where `targets` are a teacher's alone, what is true instead, of the same shape; otherwise None.
         weights: float64, shape (n_rows,), 1 on average.
         sample: Numbers of the rows that choose conditions; all of them where there are few.
         data: The sample as codes.
@@ -43,6 +44,7 @@ class Examples:
     signature: Signature
     inputs: Mapping[str, np.ndarray]
     targets: np.ndarray
+    truth: np.ndarray | None
     weights: np.ndarray
     sample: np.ndarray
     data: Binned
@@ -141,24 +143,27 @@ def examples(
         most_bins: Most codes of a column of numbers.
         seed: Of the sample.
     """
-    targets = _targets(rows, signature)
+    targets, truth = _targets(rows, signature), None
     if soft is not None and teach:
         taught = soft[:, 1:] if signature.task == "classification" and len(signature.classes) == 2 else soft
+        truth = targets if teach == 1 else None
         targets = (1 - teach) * targets + teach * taught
     weights = np.ones(len(rows)) if rows.weight is None else np.asarray(rows.weight, np.float64)
     inputs: dict[str, Any] = rows.inputs()
     decided = [rule for rule in constraints.hard if rule.stage == "before"]
     if decided:
         nothing = Binned((), np.empty((0, 0), np.uint8))
-        whole = Examples(signature, inputs, targets, weights, np.arange(len(rows)), nothing, constraints, seed)
+        whole = Examples(signature, inputs, targets, truth, weights, np.arange(len(rows)), nothing, constraints, seed)
         open_rows = ~np.any([whole.holds(rule.condition) for rule in decided], axis=0)
         if open_rows.any():
             inputs = {name: column[open_rows] for name, column in inputs.items()}
             targets, weights = targets[open_rows], weights[open_rows]
+            truth = None if truth is None else truth[open_rows]
     kept = weights > 0
     if not kept.all() and kept.any():
         inputs = {name: column[kept] for name, column in inputs.items()}
         targets, weights = targets[kept], weights[kept]
+        truth = None if truth is None else truth[kept]
     weights = weights / weights.mean() if weights.sum() > 0 else np.ones(len(weights))
     count = len(targets)
     sample = np.arange(count)
@@ -166,7 +171,7 @@ def examples(
         sample = np.sort(np.random.default_rng(seed).choice(count, SAMPLE_ROWS, replace=False))
     seen = inputs if len(sample) == count else {name: column[sample] for name, column in inputs.items()}
     data = binned(seen, signature, most_bins=most_bins, without=constraints.without, thresholds=constraints.thresholds)
-    return Examples(signature, inputs, targets, weights, sample, data, constraints, seed)
+    return Examples(signature, inputs, targets, truth, weights, sample, data, constraints, seed)
 
 
 def _targets(rows: Rows, signature: Signature) -> np.ndarray:

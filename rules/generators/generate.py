@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.data import Rows, Signature
 from engine.errors import SpaceError, did_you_mean
+from engine.samplers.surrogate import one_thread
 from rules.generators.constraints import Constraints
 from rules.generators.examples import Examples, examples
 from rules.generators.lists import ListGenes, lists
@@ -84,8 +85,15 @@ def generate(
     unknown = sorted(set(own) - known)
     if unknown:
         raise SpaceError(f"Generator '{name}' has no gene {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
-    prepared = examples(rows, signature, constraints, soft=soft, teach=float(genes.get("teach", 0.0)), seed=seed)
-    for limit, model in make(prepared, kind(**own)):
+    with one_thread():
+        prepared = examples(rows, signature, constraints, soft=soft, teach=float(genes.get("teach", 0.0)), seed=seed)
+    path = make(prepared, kind(**own))
+    while True:
+        with one_thread():
+            found = next(path, None)
+        if found is None:
+            return
+        limit, model = found
         yield limit, _completed(model, constraints)
 
 

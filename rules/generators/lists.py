@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -12,6 +12,7 @@ from rules.generators.beam import beam_search
 from rules.generators.binned import Box
 from rules.generators.cuts import both, cuts
 from rules.generators.examples import Examples
+from rules.generators.monotone import listed
 from rules.rule import Rule
 from rules.ruleset import RuleSet
 
@@ -42,42 +43,47 @@ class ListGenes:
 def lists(examples: Examples, genes: ListGenes) -> Iterator[tuple[int, RuleSet]]:
     """Yield rule lists, from short to long, each with the number of rules that was allowed.
 
-    Columns with a direction are left out: a list of rules cannot promise to keep it.
+    A column with a direction is asked for its large values by rules that say more than the rest, for its small ones by
+    rules that say less, or the other way round; what still breaks the direction further down is made equal.
 
     Source: Proença and van Leeuwen (2020), arXiv:1905.00328, "Interpretable multiclass classification by MDL-based rule
     lists": each rule maximises the gain in likelihood; differs in the price of a condition, which is a constant here.
     """
     constraints = examples.constraints
-    examples = replace(
-        examples, constraints=replace(constraints, without=constraints.without | set(constraints.monotone), monotone={})
-    )
-    banned = set(constraints.monotone)
-    literals = [
-        box
-        for box in both(examples, cuts(examples, most=CUTS))
-        if examples.data.columns[box.sides[0][0]].name not in banned
-    ]
-    rules = list(examples.must)
-    masks = [examples.holds(rule.condition) for rule in rules]
+    literals = both(examples, cuts(examples, most=CUTS))
+    must = [examples.holds(rule.condition) for rule in examples.must]
+    left = ~np.any(must, axis=0) if must else np.ones(len(examples.targets), bool)
+    n_conditions = sum(len(rule.condition) for rule in examples.must)
     boxes: list[Box] = []
-    left = ~np.any(masks, axis=0) if masks else np.ones(len(examples.targets), bool)
-    n_conditions = sum(len(rule.condition) for rule in rules)
+    said: list[tuple[np.ndarray, float]] = []  # of each rule, what it says and the weight of its rows
     held = (
         np.stack([box.mask(examples.data.codes) for box in literals], axis=1).astype(np.float32) if literals else None
     )
-    while held is not None and len(rules) < genes.rules:
+    while held is not None and len(must) + len(boxes) < genes.rules:
         box = _next(examples, literals, held, left, genes)
         n_conditions += examples.data.size(box) if box is not None else 0
-        if box is None or not constraints.within(len(rules) + 1, n_conditions):
+        if box is None or not constraints.within(len(must) + len(boxes) + 1, n_conditions):
             break
         inside = examples.inside(box) & left
         boxes.append(box)
-        output = examples.output(examples.mean_of(inside, prior=PRIOR))
-        rules.append(Rule(f"r{len(boxes)}", examples.data.condition(box), output))
+        said.append((examples.mean_of(inside, prior=PRIOR), float(examples.weights[inside].sum())))
         left &= ~inside
-        yield len(rules), examples.ruleset(tuple(rules), "first", examples.output(examples.mean_of(left, prior=PRIOR)))
+        yield len(must) + len(boxes), _ruleset(examples, boxes, said, left)
     if not boxes:
-        yield len(rules), examples.ruleset(tuple(rules), "first", examples.output(examples.mean_of(left, prior=PRIOR)))
+        yield len(must), _ruleset(examples, boxes, said, left)
+
+
+def _ruleset(examples: Examples, boxes: list[Box], said: list[tuple[np.ndarray, float]], left: np.ndarray) -> RuleSet:
+    """Return the list, and for all that is left its mean."""
+    everything = [*said, (examples.mean_of(left, prior=PRIOR), float(examples.weights[left].sum()))]
+    values = np.stack([mean for mean, _ in everything])
+    values = listed(examples, [*boxes, Box()], values, np.array([weight for _, weight in everything]))
+    outputs = [examples.output(mean) for mean in values]
+    rules = [
+        Rule(f"r{number}", examples.data.condition(box), output)
+        for number, (box, output) in enumerate(zip(boxes, outputs[:-1], strict=True), 1)
+    ]
+    return examples.ruleset((*examples.must, *rules), "first", outputs[-1])
 
 
 def _next(examples: Examples, literals: list[Box], held: np.ndarray, left: np.ndarray, genes: ListGenes) -> Box | None:
@@ -97,8 +103,18 @@ def _next(examples: Examples, literals: list[Box], held: np.ndarray, left: np.nd
         examples, literals, held, sums.astype(np.float32), gain, length=genes.length, width=genes.width, most=50
     )
     priced = [(entry.worth - genes.brevity * examples.data.size(entry.box), entry.box) for entry in found]
-    priced = [(worth, box) for worth, box in priced if worth > 0]
+    priced = [(worth, box) for worth, box in priced if worth > 0 and _keeps_direction(examples, box, left)]
     return max(priced, key=lambda pair: pair[0])[1] if priced else None
+
+
+def _keeps_direction(examples: Examples, box: Box, left: np.ndarray) -> bool:
+    """Say whether a rule on a column with a direction says more than the rest, or less, as its sign asks."""
+    sign = examples.constraints.sign(examples.data, box)
+    if not sign:
+        return True
+    inside = examples.inside(box) & left
+    more = examples.mean_of(inside, prior=0.0)[-1] - examples.mean_of(left & ~inside, prior=PRIOR)[-1]
+    return bool(sign * more >= 0)
 
 
 def _gain_shares(sums: np.ndarray, min_precision: float):  # type: ignore[no-untyped-def]

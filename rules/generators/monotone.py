@@ -1,15 +1,15 @@
-"""Directions that the user demands, on models of which one rule applies to a row."""
+"""Directions that the user demands, on models of which one rule decides a row."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from rules.generators.binned import EVERY, Box
 from rules.generators.examples import Examples
 
-__all__ = ["repaired"]
+__all__ = ["listed", "repaired"]
 
 ROUNDS = 500
 
@@ -26,8 +26,7 @@ def repaired(examples: Examples, boxes: Sequence[Box], values: np.ndarray, weigh
     Returns:
         The nearest values found by averaging offending pairs, then made exactly monotone.
     """
-    directions = examples.constraints.monotone
-    if examples.kind == "multinomial" or not any(direction for direction in directions.values()):
+    if examples.kind == "multinomial" or not _is_directed(examples):
         return values
     pairs = [
         (low, high)
@@ -35,10 +34,44 @@ def repaired(examples: Examples, boxes: Sequence[Box], values: np.ndarray, weigh
         for high in range(len(boxes))
         if low != high and _can_rise(examples, dict(boxes[low].sides), dict(boxes[high].sides))
     ]
+    return _averaged(values, weights, pairs)
+
+
+def listed(examples: Examples, boxes: Sequence[Box], values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the values of an ordered list so that no step in a demanded direction goes the wrong way.
+
+    A step up in a rising column can only bring a row into a rule that asks for large values, from rules below it; or
+    out of a rule that asks for small ones, to a rule below it. So each rule of the first kind must say at least what
+    every rule below it says whose rows could come to it, and each of the second kind at most.
+
+    Args:
+        examples: As for `repaired`.
+        boxes: In order; every one keeps `Constraints.sign`. The last is the default, without sides.
+        values: What each says of the rows that earlier ones leave, float64, shape (n_boxes, n_classes or 1).
+        weights: Of those rows, float64, shape (n_boxes,).
+    """
+    if examples.kind == "multinomial" or not _is_directed(examples):
+        return values
+    pairs = []
+    for place, box in enumerate(boxes):
+        sign = examples.constraints.sign(examples.data, box)
+        if sign:
+            below = [later for later in range(place + 1, len(boxes)) if _may_meet(examples, box, boxes[later])]
+            pairs += [(later, place) if sign > 0 else (place, later) for later in below]
+    return _averaged(values, weights, pairs)
+
+
+def _is_directed(examples: Examples) -> bool:
+    return any(examples.constraints.monotone.values())
+
+
+def _averaged(values: np.ndarray, weights: np.ndarray, pairs: Iterable[tuple[int, int]]) -> np.ndarray:
+    """Return values of which the first of each pair says no more than the second."""
     asked = values[:, -1].copy()
+    known = list(pairs)
     for _ in range(ROUNDS):
         is_calm = True
-        for low, high in pairs:
+        for low, high in known:
             if asked[low] > asked[high] + 1e-12:
                 both = weights[low] + weights[high]
                 mean = (asked[low] * weights[low] + asked[high] * weights[high]) / both if both else asked[low]
@@ -46,10 +79,20 @@ def repaired(examples: Examples, boxes: Sequence[Box], values: np.ndarray, weigh
                 is_calm = False
         if is_calm:
             break
-    for _ in range(len(boxes)):
-        for low, high in pairs:
+    for _ in range(len(asked)):
+        for low, high in known:
             asked[high] = max(asked[high], asked[low])
     return asked[:, None] if values.shape[1] == 1 else np.stack([1 - asked, asked], axis=1)
+
+
+def _may_meet(examples: Examples, first: Box, second: Box) -> bool:
+    """Say whether a row could be in both boxes once its columns with a direction have changed."""
+    theirs = dict(second.sides)
+    for column, bits in first.sides:
+        held = examples.data.columns[column]
+        if not examples.constraints.monotone.get(held.name, 0) and not bits & theirs.get(column, EVERY) & held.universe:
+            return False
+    return True
 
 
 def _can_rise(examples: Examples, low: dict[int, int], high: dict[int, int]) -> bool:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, replace
+from typing import Literal, final, get_args
 
 import numpy as np
 
+from engine.errors import SpaceError
 from rules.atoms import Condition
 from rules.generators.binned import Box
 from rules.generators.examples import Examples
 from rules.generators.pool import boosted_pool
 from rules.generators.refit import Fitted, Patterns, fitted, patterns, probabilities
 from rules.generators.subset import Surrogate, improved, surrogate
+from rules.generators.whole import Card, whole_points
 from rules.outputs import Points
 from rules.rule import Rule
 from rules.ruleset import RuleSet
 
-__all__ = ["ScoreGenes", "scored", "scores"]
+__all__ = ["PointsKind", "ScoreGenes", "scored", "scores"]
+
+PointsKind = Literal["real", "integer"]
 
 POOL = 400
 RENEWALS = (0, 3, 8, 16, 32)  # numbers of rules from which on the loss is seen anew
@@ -35,12 +39,15 @@ class ScoreGenes:
         depth: Most columns in a condition.
         ridge: Of squared points, in rows of average weight.
         brevity: How much dearer each further comparison of a condition makes it, as a power.
+        points: `real`: log-odds, or values; `integer`: whole numbers up to 5, and a staircase from their total to the
+            probability; for two classes.
     """
 
     rules: int = 10
     depth: int = 1
     ridge: float = 3.0
     brevity: float = 0.1
+    points: PointsKind = "real"
 
 
 def scores(examples: Examples, genes: ScoreGenes) -> Iterator[tuple[int, RuleSet]]:
@@ -63,7 +70,8 @@ def scores(examples: Examples, genes: ScoreGenes) -> Iterator[tuple[int, RuleSet
     conditions = [*must, *(data.condition(box) for box in boxes)]
     sizes = [0] * len(must) + [data.size(box) for box in boxes]
     within = [c for c in chosen if constraints.within(len(c), sum(sizes[n] for n in c))]
-    yield from scored(examples, conditions, within or [list(range(len(must)))], signs, genes.ridge)
+    chosen = within or [list(range(len(must)))]
+    yield from scored(examples, conditions, chosen, signs, genes.ridge, points=genes.points)
 
 
 def distinct(examples: Examples, boxes: Sequence[Box]) -> tuple[list[Box], list[np.ndarray]]:
@@ -97,6 +105,8 @@ def scored(
     chosen: Sequence[Sequence[int]],
     signs: np.ndarray,
     ridge: float,
+    *,
+    points: PointsKind = "real",
 ) -> Iterator[tuple[int, RuleSet]]:
     """Fit the points of each choice of conditions on all rows, and yield it as a rule set with the size of the choice.
 
@@ -106,15 +116,41 @@ def scored(
         chosen: Numbers of conditions, a list a rule set.
         signs: As in `Surrogate`.
         ridge: Of squared points.
+        points: As in `ScoreGenes`.
+
+    Raises:
+        SpaceError: If integers are asked for, of values or of more than two classes; or something unknown.
     """
+    if points not in get_args(PointsKind):
+        raise SpaceError(f"points must be one of {', '.join(get_args(PointsKind))}, got '{points}'.")
+    if points == "integer" and examples.kind != "logistic":
+        raise SpaceError("Integer points need two classes: take points='real' for values and for more classes.")
     union = sorted({number for numbers in chosen for number in numbers})
     place = {number: n for n, number in enumerate(union)}
     held = [examples.holds(conditions[number]) for number in union]
     masks = np.array(held, bool).reshape(len(union), len(examples.targets)).T
     merged = patterns(masks, examples.targets, examples.weights)
+    truth = merged if examples.truth is None else patterns(masks, examples.truth, examples.weights)
     for numbers in chosen:
         kept, made = fitted(merged, [place[n] for n in numbers], kind=examples.kind, ridge=ridge, signs=signs[union])
-        yield len(numbers), _ruleset(examples, [conditions[union[n]] for n in kept], made)
+        told = [conditions[union[n]] for n in kept]
+        if points == "integer":
+            columns = replace(merged, masks=merged.masks[:, kept])
+            card = whole_points(columns, made.points[:, 0], truth.targets, ridge=ridge, signs=signs[union][kept])
+            yield len(numbers), _card(examples, told, card)
+        else:
+            if examples.truth is not None and examples.kind != "multinomial":
+                made = _stretched(examples, truth, kept, made)
+            yield len(numbers), _ruleset(examples, told, made)
+
+
+def _stretched(examples: Examples, truth: Patterns, kept: Sequence[int], made: Fitted) -> Fitted:
+    """Return points that were learned from a teacher alone, who is careful, on the scale that fits what is true."""
+    totals = made.totals(truth.masks[:, kept])
+    rows = Patterns(totals, truth.targets, truth.weights, truth.rows)
+    _, line = fitted(rows, [0], kind=examples.kind, ridge=0.0, signs=np.zeros(1, np.int64))
+    slope = float(line.points[0, 0])
+    return Fitted(made.points * slope, made.base * slope + line.base) if slope > 0 else made
 
 
 @final
@@ -168,6 +204,17 @@ def _ruleset(examples: Examples, conditions: Sequence[Condition], made: Fitted) 
         spread = float(examples.targets.std())
         digits = 3 - int(np.floor(np.log10(spread))) if spread > 0 else 6
     points, base = np.round(made.points, digits), np.round(made.base, digits)
+    return examples.ruleset(_rules(examples, conditions, points), "sum", Points(tuple(base.tolist())))
+
+
+def _card(examples: Examples, conditions: Sequence[Condition], card: Card) -> RuleSet:
+    """Write whole points, and what their totals mean."""
+    rules = _rules(examples, conditions, card.points[:, None])
+    return replace(examples.ruleset(rules, "sum", Points((0.0,))), calibration=card.calibration)
+
+
+def _rules(examples: Examples, conditions: Sequence[Condition], points: np.ndarray) -> tuple[Rule, ...]:
+    """Return a rule for each condition with points, float64, shape (n_conditions, n_outputs); a person's rules stay."""
     user = {rule.condition: rule.id for rule in examples.constraints.must}
     rules = []
     for condition, values in zip(conditions, points, strict=True):
@@ -175,4 +222,4 @@ def _ruleset(examples: Examples, conditions: Sequence[Condition], made: Fitted) 
             rules.append(Rule(user[condition], condition, Points(tuple(values.tolist())), source="user"))
         elif np.any(values):
             rules.append(Rule(f"r{len(rules) + 1}", condition, Points(tuple(values.tolist()))))
-    return examples.ruleset(tuple(rules), "sum", Points(tuple(base.tolist())))
+    return tuple(rules)

@@ -24,6 +24,9 @@ POOL_ROUNDS = 25  # conditions found one after the other, each for the rows that
 EXCHANGES = 3
 PATIENCE = 3  # sizes in a row that may fail to improve a set before the search ends
 PRIOR = 2.0  # rows of the whole in a precision
+SURE = (
+    0.9  # a set is grown from all conditions, and from those alone that are at least so precise: broad ones can block
+)
 
 
 @final
@@ -61,7 +64,7 @@ def sets(examples: Examples, genes: SetGenes) -> Iterator[tuple[int, RuleSet]]:
     """Yield rule sets, from few rules to many, each with the number that was allowed; nothing for regression.
 
     Conditions come from beam searches or from column generation; then the best few are chosen together, by greedy
-    addition and exchange, for each number of rules.
+    addition and exchange, for each number of rules: from all of them, and from the sure ones.
 
     Source: Cohen (1995), "Fast effective rule induction", for covering; Dash, Günlük and Wei (2018), arXiv:1805.09901,
     "Boolean decision rules via column generation", for the other method; both differ in the exchange at the end.
@@ -71,24 +74,37 @@ def sets(examples: Examples, genes: SetGenes) -> Iterator[tuple[int, RuleSet]]:
     literals = both(examples, cuts(examples, most=CUTS))
     pool = _pool(examples, literals, genes) if literals else []
     shares = examples.shares[examples.sample] * examples.weights[examples.sample, None]
+    n_must, is_any, last = len(examples.constraints.must), False, np.inf
+    paths = [
+        _grown(begun, shares, genes.brevity, genes.rules - n_must)
+        for begun in (pool, [rule for rule in pool if rule.precision >= SURE])
+    ]
+    for size in range(1, max(map(len, paths)) + 1):
+        price, chosen = min((path[size - 1] for path in paths if len(path) >= size), key=lambda entry: entry[0])
+        within = examples.constraints.within(size + n_must, sum(rule.size for rule in chosen))
+        if price < last and within:
+            is_any = True
+            yield size + n_must, _ruleset(examples, chosen)
+        last = min(price, last)
+    if not is_any:
+        yield n_must, _ruleset(examples, [])
+
+
+def _grown(
+    pool: list[_Candidate], shares: np.ndarray, brevity: float, most: int
+) -> list[tuple[float, list[_Candidate]]]:
+    """Return price and rules of the best set found for each size, from one rule to many."""
     held = np.array([rule.mask for rule in pool], np.float32).reshape(len(pool), len(shares))
-    choice, numbers = _Choice(pool, held, shares, genes.brevity), list[int]()
-    is_any, idle, last = False, 0, np.inf
-    n_must = len(examples.constraints.must)
-    for size in range(1, genes.rules + 1 - n_must):
+    choice, numbers, idle, last = _Choice(pool, held, shares, brevity), list[int](), 0, np.inf
+    made: list[tuple[float, list[_Candidate]]] = []
+    for size in range(1, most + 1):
         price, numbers = choice.grown(numbers)
         idle = idle + 1 if price >= last else 0
         if len(numbers) < size or idle >= PATIENCE:
             break
         last = min(price, last)
-        chosen = [pool[number] for number in numbers]
-        if not idle and examples.constraints.within(
-            size + len(examples.constraints.must), sum(rule.size for rule in chosen)
-        ):
-            is_any = True
-            yield size + len(examples.constraints.must), _ruleset(examples, chosen)
-    if not is_any:
-        yield n_must, _ruleset(examples, [])
+        made.append((price, [pool[number] for number in numbers]))
+    return made
 
 
 def _pool(examples: Examples, literals: list[Box], genes: SetGenes) -> list[_Candidate]:

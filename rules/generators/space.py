@@ -30,6 +30,7 @@ class RulesSettings:
         lengths: Most comparisons in the rules of lists, sets and sums.
         methods: Of rule sets: `cover`, `columns` (column generation).
         teaches: Shares of the targets that come from a teacher.
+        points: Of scored rules and sums, for two classes: `real`, `integer`.
     """
 
     name: str = "rules"
@@ -42,12 +43,14 @@ class RulesSettings:
     lengths: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
     methods: list[str] = field(default_factory=lambda: ["cover", "columns"])
     teaches: list[float] = field(default_factory=lambda: [0.0, 0.5, 1.0])
+    points: list[str] = field(default_factory=lambda: ["real"])
 
     def __post_init__(self) -> None:
         known = {
             "generators": tuple(GENERATORS),
             "solvers": ("greedy", "near", "optimal"),
             "methods": ("cover", "columns"),
+            "points": ("real", "integer"),
         }
         problems = [
             f"space.{key} may hold {', '.join(names)}, got '{value}'{did_you_mean(str(value), names) or '.'}"
@@ -88,12 +91,15 @@ def rules_space(settings: RulesSettings, task: str, n_classes: int) -> Space:
         n_classes: Number of classes; 0 for regression.
 
     Raises:
-        SettingsError: If no generator of the settings serves the task.
+        SettingsError: If no generator of the settings serves the task, or only integer points are asked for where there
+            are not two classes.
     """
     served = [name for name in settings.generators if name in generators_for(task)]
     if not served:
         raise SettingsError(f"space.generators must hold one of {', '.join(generators_for(task))} for {task}.")
     is_binary = n_classes == 2
+    if not is_binary and "real" not in settings.points:
+        raise SettingsError("space.points must hold real here: integer points are for two classes.")
     own: dict[str, dict[str, Domain]] = {
         "score": {"depth": _ordered(settings.depths), "ridge": _ordered(settings.ridges)},
         "tree": {
@@ -107,6 +113,9 @@ def rules_space(settings: RulesSettings, task: str, n_classes: int) -> Space:
     }
     if is_binary:
         own["set"] |= {"method": Choice(tuple(settings.methods)), "positive": Choice(("second", "first"))}
+    if is_binary and settings.points != ["real"]:
+        for name in ("score", "sum"):
+            own[name]["points"] = Choice(tuple(settings.points))
     domains: dict[str, Domain] = {
         "generator": Choice(tuple(served)),
         "rules": Int(1, settings.rules, log=True),
@@ -132,19 +141,21 @@ def genes_of(candidate: Candidate) -> dict[str, Any]:
 
 
 def portfolio(space: Space, settings: RulesSettings) -> Sequence[Candidate]:
-    """Return one good candidate of each generator, as far as the space has it; each yields every smaller model too."""
+    """Return good candidates of each generator, as far as the space has them; each yields every smaller model too."""
     wanted: list[dict[str, Any]] = [
-        {"generator": "score", "score.depth": 1, "score.ridge": 3.0, "teach": 0.0},
+        {"generator": "score", "score.depth": 1, "score.ridge": 3.0, "teach": 1.0},
         {"generator": "score", "score.depth": 2, "score.ridge": 10.0, "teach": 0.0},
         {"generator": "set", "set.length": 4, "set.brevity": 0.5, "set.method": "cover", "set.positive": "second"},
-        {"generator": "sum", "sum.length": 3, "sum.ridge": 3.0, "teach": 0.0},
+        {"generator": "sum", "sum.length": 3, "sum.ridge": 3.0, "teach": 0.5},
         {"generator": "tree", "tree.depth": 4, "tree.solver": "greedy", "tree.shrink": 10.0, "teach": 0.0},
         {"generator": "list", "list.length": 3, "list.brevity": 2.0, "teach": 0.0},
         {"generator": "tree", "tree.depth": 3, "tree.solver": "optimal", "tree.shrink": 10.0, "teach": 0.0},
+        {"generator": "score", "score.depth": 3, "score.ridge": 10.0, "teach": 1.0},
     ]
     made = []
     for entry in wanted:
-        values: dict[str, Any] = {"teach": 0.0, **entry, "rules": settings.rules}
+        values: dict[str, Any] = {"teach": 0.0, "score.points": "real", "sum.points": "real", **entry}
+        values["rules"] = settings.rules
         if not space.domains["generator"].contains(values["generator"]):
             continue
         genes = {name: values.get(name) for name in space.domains if space.is_active(name, values)}

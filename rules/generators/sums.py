@@ -12,7 +12,7 @@ from rules.generators.binned import Box
 from rules.generators.cuts import both, cuts, opposite
 from rules.generators.examples import Examples
 from rules.generators.refit import fitted, patterns, probabilities
-from rules.generators.scores import scored
+from rules.generators.scores import PointsKind, scored
 from rules.ruleset import RuleSet
 
 __all__ = ["SumGenes", "sums"]
@@ -29,11 +29,13 @@ class SumGenes:
         rules: Most of them: one for each cut.
         length: Most cuts on the way to a rule.
         ridge: Of squared points, in rows of average weight.
+        points: As of scored rules: `real` or `integer`.
     """
 
     rules: int = 10
     length: int = 3
     ridge: float = 3.0
+    points: PointsKind = "real"
 
 
 def sums(examples: Examples, genes: SumGenes) -> Iterator[tuple[int, RuleSet]]:
@@ -77,7 +79,8 @@ def sums(examples: Examples, genes: SumGenes) -> Iterator[tuple[int, RuleSet]]:
                 beside = None if other is None else data.simplified(region & other)
                 if beside is not None:
                     regions[beside] = regions[region] & ~inside
-    yield from scored(examples, conditions, chosen or [[]], np.array(signs, np.int64), genes.ridge)
+    fixed = np.array(signs, np.int64)
+    yield from scored(examples, conditions, chosen or [[]], fixed, genes.ridge, points=genes.points)
 
 
 def _slope_and_curve(

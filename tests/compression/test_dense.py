@@ -53,6 +53,17 @@ def test_scales_of_least_error_cut_outliers():
     assert ((codes * float(scale[0]) - weight) ** 2).sum() < ((plain - weight) ** 2).sum()
 
 
+@pytest.mark.parametrize("largest", [70_000.0, 65_504.0, 40_000.0, 1.0, 9e-5, 7e-5, 2e-5])
+def test_scales_at_the_edge_of_float16_are_finite_and_of_one_type(largest):
+    coding = coding_named("int8")
+    weight = np.linspace(-1, 1, 101)[:, None] * largest * coding.reach
+    codes, scale = quantized(weight, coding)
+    half = largest / 2 >= 2.0**-14 and largest <= 65504
+    assert scale.dtype == (np.float16 if half else np.float32)
+    assert np.isfinite(scale).all()
+    assert np.abs(codes * scale.astype(np.float64) - weight).max() <= 0.6 * largest
+
+
 @pytest.mark.parametrize("coding", DENSE_CODINGS)
 @pytest.mark.parametrize("folds", [True, False])
 def test_layers_with_scaling_folded_or_apart(coding, folds):

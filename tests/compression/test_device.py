@@ -7,12 +7,12 @@ from sklearn.datasets import load_digits
 
 from compression import train as training
 from compression.device import DEVICES, Precision, device_for
+from compression.export import export
 from compression.network import Network
 from compression.train import Examples, Recipe, train
 from engine.data import Signature
 from engine.errors import SettingsError
 from nas.cells import Genome, Stage
-from nas.export import export
 from nas.network import channel_counts, plan_of
 from nas.settings import TrainSettings
 
@@ -67,8 +67,7 @@ def test_all_that_a_training_touches_lies_on_its_device(monkeypatch, kept):
     monkeypatch.setattr(training, "_check", lambda *_: None)
     monkeypatch.setattr(training, "_brought_home", lambda network: network)
     monkeypatch.setattr(training, "_measure_normalisation", lambda *_: None)  # it reads a counter
-    plain = torch.optim.AdamW  # the fused one does not know meta
-    monkeypatch.setattr(torch.optim, "AdamW", lambda parts, **options: plain(parts, **{**options, "fused": False}))
+    monkeypatch.setattr(torch, "_fused_adamw_", lambda *_, **__: None)  # it does not know meta
     monkeypatch.setattr(Precision, "on", staticmethod(lambda *_, **__: Precision(meta, torch.float32)))
     keep = training.keep_channels
 

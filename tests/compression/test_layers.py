@@ -9,10 +9,11 @@ from small_nets import NAMED, random_plan, random_weights, signature_of
 from compression.layers import Lowered, empty_weights, lower
 from compression.memory import macs, peak_memory
 from compression.network import Network, run
-from compression.plan import Convolution, Linear, Mean, Plan
+from compression.plan import Convolution, Linear, Mean, Plan, Pooling, Rescaling
 from compression.train import prepared
 from compression.verify import check_parity, check_reference, edge_rows
 from engine.artifact import Artifact, session
+from engine.data import Signature
 from engine.errors import ArtifactError
 from engine.guard import checked_model
 
@@ -36,7 +37,30 @@ def test_random_networks_do_in_onnx_runtime_what_they_do_in_torch(seed, batch):
 def test_a_second_engine_agrees():
     for seed in range(5):
         plan = random_plan(seed)
-        assert check_reference(lower(plan, random_weights(plan, seed)), edge_rows(plan, seed=0)) < 1e-4
+        assert check_reference(plan, lower(plan, random_weights(plan, seed)), edge_rows(plan, seed=0)) < 1e-4
+
+
+@pytest.mark.parametrize(("pooling", "has_reference"), [("average", True), ("max", False)])
+def test_values_pass_the_same_gate_as_classes(pooling, has_reference):
+    signature = Signature("signals", "regression", (2, 9), "float32", (), 0.5, 2.0)
+    steps = (
+        Convolution("a", "x", 2, 4, 3, 1, False, True, "int4", "input", "g"),
+        Pooling("p", "a", pooling),
+        Mean("m", "p"),
+        Linear("l", "m", 4, 1, "int8", "g"),
+        Rescaling("v", "l", center=50.0, spread=20.0),
+    )
+    plan = Plan(signature, steps)
+    weights = random_weights(plan, 0)
+    lowered, rows = lower(plan, weights), edge_rows(plan, seed=0)
+    parity = check_parity(plan, weights, lowered, rows, seed=0)
+    assert parity.flips is None
+    assert parity.difference < 1e-5
+    assert (check_reference(plan, lowered, rows) is not None) == has_reference
+    model = onnx.load_model_from_string(lowered.model)
+    next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Neg"
+    with pytest.raises(ArtifactError, match="values differ by up to"):
+        check_parity(plan, weights, Lowered(model.SerializeToString(), lowered.parts), rows, seed=0)
 
 
 def test_one_changed_weight_is_caught_by_the_gate():
@@ -79,6 +103,23 @@ def test_container_overhead_is_at_most_75_bytes_a_node():
         assert (len(model) - payload) / nodes <= 75
 
 
+@pytest.mark.parametrize("coding", ["float32", "float16", "int8", "int4"])
+def test_a_file_of_seven_nodes_takes_at_most_600_bytes_beside_its_weights(coding):
+    classes = tuple(str(number) for number in range(10))
+    steps = (
+        Convolution("a", "x", 1, 8, 3, 1, False, True, coding, "input", "g"),
+        Convolution("b", "a", 8, 16, 3, 2, False, True, coding, "g", "h"),
+        Mean("m", "b"),
+        Linear("l", "m", 16, 10, coding, "h"),
+    )
+    plan = Plan(signature_of((1, 8, 8), classes=classes), steps)
+    weights = random_weights(plan, 0)
+    lowered = lower(plan, weights)
+    payload = sum(len(tensor.raw_data) for tensor in onnx.load_model_from_string(lowered.model).graph.initializer)
+    assert len(lowered.model) - payload <= 600
+    assert check_parity(plan, weights, lowered, edge_rows(plan, seed=0), seed=0).flips == 0
+
+
 def test_decoding_is_folded_when_the_file_is_opened(tmp_path):
     import onnxruntime
 
@@ -89,7 +130,7 @@ def test_decoding_is_folded_when_the_file_is_opened(tmp_path):
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     onnxruntime.InferenceSession(lower(plan, random_weights(plan, 2)).model, options)
     left = {node.op_type for node in onnx.load_model(tmp_path / "folded.onnx").graph.node}
-    assert not left & {"Mul", "Mod", "Split", "Reshape", "CumSum", "Gather", "Sub"}
+    assert not left & {"Mul", "Mod", "Split", "Reshape", "CumSum", "Gather", "Sub", "Transpose"}
 
 
 def test_wrong_shape_is_refused_with_both_shapes():

@@ -114,14 +114,37 @@ def test_sparse_files_take_a_bit_a_place_and_the_codes_that_stay(name, bits):
         assert sizes[density] == pytest.approx(40_000 / 8 * (1 + bits * density) + 2 * 200, abs=500)
 
 
-def test_all_weights_of_a_coding_share_one_tensor():
+def test_all_weights_that_take_long_decoding_share_one_tensor():
     model, _ = random_model(2)
     base = simplified(model)
     rng = np.random.default_rng(0)
-    weights = {layer.weight: random_recoded(rng, layer.values.shape, layer.axis, "int8") for layer in layers_of(base)}
+    weights = {
+        layer.weight: random_recoded(rng, layer.values.shape, layer.axis, "ternary") for layer in layers_of(base)
+    }
     assert len(weights) > 1
     small = onnx.load_model_from_string(recode(base, weights))
-    assert [t.data_type for t in small.graph.initializer].count(onnx.TensorProto.INT8) == 1
+    assert [t.data_type for t in small.graph.initializer].count(onnx.TensorProto.UINT8) == 1
+
+
+def test_what_a_newer_opset_takes_as_an_input_is_an_initializer():
+    model = parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+        net (float[N, 3, 4] x) => (float[N, 2] y) <float[4, 2] w = {1, 2, 3, 4, 5, 6, 7, -7}>
+        { m = ReduceMean<axes = [1], keepdims = 0>(x) y = MatMul(m, w) }""")
+    content = recode(model, {"w": Recoded("int4", np.arange(-4, 4).reshape(4, 2), np.ones(2, np.float16), 1)})
+    assert "Constant" not in {node.op_type for node in onnx.load_model_from_string(content).graph.node}
+
+
+def test_weights_that_differ_in_one_axis_lie_side_by_side_in_their_own_shape():
+    rng = np.random.default_rng(0)
+    for count in (2, 12):
+        body = " ".join(f"a{n + 1} = MatMul(a{n}, w{n})" for n in range(count)).replace(f"a{count} =", "y =")
+        text = f'<ir_version: 8, opset_import: ["" : 17]> net (float[N, 8] a0) => (float[N, 8] y) {{ {body} }}'
+        model = parser.parse_model(text)
+        weights = {f"w{n}": random_recoded(rng, (8, 8), 1, "int8") for n in range(count)}
+        model.graph.initializer.extend(numpy_helper.from_array(np.ones((8, 8), np.float32), name) for name in weights)
+        small = onnx.load_model_from_string(recode(model, weights))
+        assert [t.data_type for t in small.graph.initializer].count(onnx.TensorProto.INT8) == 1
+        assert not [node for node in small.graph.node if node.op_type == "Reshape"]
 
 
 def test_a_name_two_layers_share_is_decoded_once():

@@ -2,112 +2,22 @@
 
 import csv
 import json
-import shutil
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from toy import Toy, candidate, toy_data, toy_test
+from finishing import Counting, Search, wrong_share
+from toy import candidate, toy_test
 
 from engine.artifact import Artifact
-from engine.backends.serial import Serial
-from engine.data import Dataset, Rows, Split
-from engine.deadline import Deadline
-from engine.errors import ArtifactError
-from engine.finisher import Finisher, FinishSettings, _spread
-from engine.front import Front
-from engine.objective import Objective, Problem
-from engine.record import RunFolder
-from engine.samplers.random import RandomSampler
-from engine.study import Study
-from engine.trial import Point
-from engine.work import Build, Finish, Work
+from engine.data import Rows
+from engine.work import Finish, Work
 
-SEED = 3
 CARD_KEYS = {
     "bytes", "candidate", "categorical_columns", "classes", "description", "finished", "key", "latency_us", "macs",
     "finish_seconds", "metric", "numeric_columns", "parameters", "seeds", "selected_on", "sha256", "split", "steps",
     "task", "test", "trial", "validation", "versions",
 }  # fmt: skip
-
-
-class Counting(Toy):
-    """A toy that counts, and whose long training can be made worse, failing or too long."""
-
-    def __init__(self, way="", **given):
-        super().__init__(**given)
-        for name, value in (("way", way), ("built", []), ("finished", [])):
-            object.__setattr__(self, name, value)
-
-    def build(self, candidate, data, **given):
-        self.built.append(candidate)
-        return super().build(candidate, data, **given)
-
-    def finish(self, candidate, data, *, teacher, max_bytes, **given):
-        self.finished.append((candidate, teacher.sha256, max_bytes))
-        if self.way == "fails":
-            raise ZeroDivisionError("the long training broke")
-        artifact = super().finish(candidate, data, teacher=teacher, max_bytes=max_bytes, **given)
-        if self.way == "worse":
-            validation = {"error": 0.9, "rows": artifact.card["validation"]["rows"]}
-            return replace(artifact, card={**artifact.card, "validation": validation})
-        if self.way == "better" and candidate["size"] >= self.largest // 3:
-            validation = {"error": 0.0, "rows": artifact.card["validation"]["rows"]}
-            return replace(artifact, card={**artifact.card, "validation": validation})
-        return artifact
-
-
-def folds_of(data, count):
-    rows = np.arange(len(data.rows))
-    splits = tuple(Split(rows[rows % count != fold], rows[rows % count == fold]) for fold in range(count))
-    return Dataset(data.signature, data.rows, splits)
-
-
-class Search:
-    """A searched run, ready to be finished as often as a test wants."""
-
-    def __init__(self, path, *, family=None, data=None, budget=14):
-        self.family, self.data = family or Counting(), data or toy_data()
-        self.folder = RunFolder(path)
-        _, recorded = self.folder.open({"lag": 2})
-        self.stored = self.data.save(path.with_name(f"{path.name}-data"))
-        backend = self.backend()
-        problem = Problem(
-            self.family.space, Objective("error"), Objective("bytes"), self.family.canonical, self.family.bytes, budget
-        )
-        self.study = Study(problem, RandomSampler(), backend, self.folder, SEED, 2, recorded)
-        self.study.run()
-        backend.close()
-
-    def backend(self):
-        backend = Serial()
-        backend.start(Work(self.family, self.stored.folder, "accuracy"))
-        return backend
-
-    def finisher(self, *, members=16, test=None, refit=False, validation_rows=None, **given):
-        rows = validation_rows or len(self.data.splits[0].valid)
-        return Finisher(
-            family=self.family,
-            backend=self.backend(),
-            folder=self.folder,
-            signature=self.data.signature,
-            test=test,
-            metric="accuracy",
-            seed=SEED,
-            settings=FinishSettings(members=members),
-            refit=refit,
-            told={"split": {"seed": SEED, "validation_rows": rows}},
-            **given,
-        )
-
-    def finish(self, *, is_training=True, front=None, **given):
-        front = self.study.front if front is None else front
-        return self.finisher(**given).run(front, self.study.ended(), is_training=is_training)
-
-    def written(self):
-        """Artifacts of `front/`, in order."""
-        return [Artifact.load(place) for place in sorted((self.folder.path / "front").iterdir())]
 
 
 @pytest.fixture(scope="module")
@@ -116,16 +26,6 @@ def searched(tmp_path_factory):
     search = Search(tmp_path_factory.mktemp("finisher") / "run")
     assert len(search.study.front) >= 4
     return search
-
-
-def points_of(*pairs):
-    return [
-        Point(candidate(1 + n), {"error": error, "bytes": size}, f"{n:064d}") for n, (error, size) in enumerate(pairs)
-    ]
-
-
-def wrong_share(artifact, rows):
-    return float((artifact.outputs({"x": np.asarray(rows.x)}).argmax(1) != rows.y).mean())
 
 
 def test_the_front_is_written_most_accurate_first(searched):
@@ -260,48 +160,6 @@ def test_a_long_training_that_fails_is_told_in_the_card(tmp_path):
     assert "the long training broke" in members[0].artifact.card["why_not_finished"]
 
 
-def test_without_training_the_trials_own_files_are_shipped(tmp_path):
-    search = Search(tmp_path / "run")
-    for options in ({"is_training": False}, {"members": 0}):
-        members = search.finish(test=toy_test(), **options)
-        assert [m.point for m in members] == list(search.study.front)
-        assert not search.family.finished
-        assert all(member.artifact.card["finished"] is False for member in members)
-        assert [a.card["test"]["rows"] for a in search.written()] == [200] * len(members)
-
-
-def test_without_training_what_is_finished_already_is_shipped(tmp_path):
-    search = Search(tmp_path / "run")
-    whole = search.finish()
-    shutil.rmtree(next(iter(sorted((search.folder.path / "finished").iterdir()))))
-    count = len(search.family.finished)
-    members = search.finish(is_training=False)
-    assert len(search.family.finished) == count
-    assert len(members) == len(whole)
-    assert sorted(member.artifact.card["finished"] for member in members) == [False] + [True] * (len(whole) - 1)
-
-
-def test_when_the_time_is_up_nothing_is_trained(tmp_path):
-    search = Search(tmp_path / "run")
-    members = search.finish(deadline=Deadline(0.0))
-    assert not search.family.finished
-    assert [m.point for m in members] == list(search.study.front)
-
-
-def test_quick_winners_come_first_when_the_time_is_short(tmp_path, monkeypatch):
-    search = Search(tmp_path / "run")
-    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
-    keys = [point.candidate.key for point in search.study.front]
-    trials = [
-        replace(trial, seconds=1.0 if trial.candidate.key in keys[:2] else 100.0) for trial in search.study.ended()
-    ]
-    search.finisher(deadline=Deadline(1007.0)).run(search.study.front, trials)
-    assert {found.key for found, _, _ in search.family.finished} == set(keys[:2])  # 2 trials x effort 3 = 6 seconds
-    search.family.finished.clear()
-    search.finisher(deadline=Deadline(1007.0), refit=True).run(search.study.front, trials)
-    assert len(search.family.finished) == 1  # a refit takes as long again
-
-
 def test_those_that_are_not_trained_long_ship_as_they_are(tmp_path):
     search = Search(tmp_path / "run")
     members = search.finish(members=2)
@@ -311,155 +169,10 @@ def test_those_that_are_not_trained_long_ship_as_they_are(tmp_path):
     assert {m.point.candidate for m in members if m.artifact.card["finished"]} == chosen
 
 
-def test_the_winners_learn_from_the_best_within_their_own_size(tmp_path):
-    search = Search(tmp_path / "run")
-    search.finish()
-    best = search.study.front.points[0]
-    assert {teacher for _, teacher, _ in search.family.finished} == {best.sha256}
-    sizes = {point.candidate: point.values["bytes"] for point in search.study.front}
-    assert {found: size for found, _, size in search.family.finished} == sizes
-
-
-def test_a_teacher_of_the_users_is_taken(tmp_path):
-    search = Search(tmp_path / "run")
-    teacher = search.folder.kept(search.study.front.points[-1].sha256)
-    search.finish(teacher=teacher)
-    assert {sha256 for _, sha256, _ in search.family.finished} == {teacher.sha256}
-
-
-def test_finished_files_are_taken_over_by_a_second_run(tmp_path):
-    search = Search(tmp_path / "run")
-    first = search.finish(test=toy_test())
-    count = len(search.family.finished)
-    assert count == len(search.study.front)
-    told = []
-    second = search.finish(test=toy_test(), watch=lambda finished, of: told.append((finished, of)))
-    assert len(search.family.finished) == count
-    assert [m.artifact.sha256 for m in second] == [m.artifact.sha256 for m in first]
-    assert told == [(count, count)]
-
-
-def test_another_refit_or_teacher_is_trained_anew(tmp_path):
-    search = Search(tmp_path / "run")
-    search.finish()
-    count = len(search.family.finished)
-    search.finish(refit=True)
-    assert len(search.family.finished) == 2 * count
-    search.finish(teacher=search.folder.kept(search.study.front.points[-1].sha256))
-    assert len(search.family.finished) == 3 * count
-
-
-def test_half_written_results_are_not_taken_over(tmp_path):
-    search = Search(tmp_path / "run")
-    search.finish()
-    count = len(search.family.finished)
-    next(iter((search.folder.path / "finished").iterdir())).joinpath("card.json").unlink()
-    search.finish()
-    assert len(search.family.finished) == count + 1
-
-
-@pytest.mark.parametrize("way", ["deleted", "changed"])
-def test_a_kept_file_that_is_gone_is_built_again(tmp_path, way):
-    search = Search(tmp_path / "run")
-    point = search.study.front.points[1]
-    place = search.folder.path / "files" / f"{point.sha256}.onnx"
-    if way == "deleted":
-        place.unlink()
-    else:
-        place.write_bytes(b"other")
-    search.family.built.clear()
-    without = search.finish(is_training=False)
-    assert [m.point for m in without] == [p for p in search.study.front if p is not point]
-    assert not search.family.built
-    members = search.finish(members=0)
-    assert search.family.built == [point.candidate]
-    assert point.sha256 in {member.artifact.sha256 for member in members}
-    if way == "deleted":
-        assert search.folder.kept(point.sha256) is not None
-
-
-def test_a_kept_file_that_is_built_differently_is_an_error(tmp_path):
-    search = Search(tmp_path / "run")
-    point = search.study.front.points[1]
-    front = Front(tuple(replace(p, sha256="0" * 64) if p is point else p for p in search.study.front))
-    with pytest.raises(
-        ArtifactError, match=r"are gone from .*files \(000000000000\), and building them again gave other files"
-    ):
-        search.finish(front=front)
-
-
-def test_files_that_are_not_on_the_front_are_deleted(tmp_path):
-    search = Search(tmp_path / "run")
-    search.folder.keep(Artifact(b"dominated long ago"))
-    search.finish()
-    kept = {path.stem for path in (search.folder.path / "files").iterdir()}
-    assert kept == {point.sha256 for point in search.study.front}
-
-
-def test_the_front_before_is_replaced_whole(tmp_path):
-    search = Search(tmp_path / "run")
-    search.finish()
-    search.finish(front=Front(search.study.front.points[:1]))
-    assert [path.name for path in (search.folder.path / "front").iterdir()] == ["00"]
-
-
-def test_an_empty_front_leaves_the_files_that_are_there(tmp_path):
-    search = Search(tmp_path / "run")
-    search.finish()
-    before = sorted((search.folder.path / "front").rglob("*"))
-    assert search.finish(front=Front(()), test=toy_test()) == []
-    assert sorted((search.folder.path / "front").rglob("*")) == before
-
-
 def test_progress_is_told(tmp_path):
     search, told = Search(tmp_path / "run"), []
     search.finish(members=3, watch=lambda finished, of: told.append((finished, of)))
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
-
-
-def test_data_in_folds_is_finished(tmp_path):
-    search = Search(tmp_path / "run", data=folds_of(toy_data(), 5))
-    assert all("error_se" in point.values for point in search.study.front)
-    members = search.finish(test=toy_test())
-    valid = search.data.valid(0)
-    assert any(member.artifact.card["finished"] for member in members)
-    for member in members:
-        if member.artifact.card["finished"]:
-            moved = wrong_share(member.artifact, valid) - member.searched.values["last_fold_error"]
-            assert member.point.values["error"] == pytest.approx(max(0.0, member.searched.values["error"] + moved))
-        assert member.artifact.card["validation"]["error"] == member.point.values["error"]
-
-
-def test_the_interval_is_that_of_the_rows_on_which_the_error_was_measured(tmp_path):
-    search = Search(tmp_path / "run", data=folds_of(toy_data(), 5))
-    finished = search.finish(validation_rows=len(search.data.rows))  # as engine.launch tells it for folds
-    assert finished
-    for member in (member for member in finished if member.artifact.card["finished"]):
-        told = member.artifact.card["validation"]
-        assert told["rows"] == len(search.data.rows)
-        assert told["low"] <= told["error"] <= told["high"]
-
-
-def test_members_are_spread_over_the_sizes():
-    front = Front.of(points_of(*((0.5 - n / 100, 100 * 1.1**n) for n in range(20))))
-    for count in range(2, 20):
-        chosen = _spread(front, count)
-        assert len(chosen) == count
-        assert chosen[0] is front.points[0]
-        assert chosen[-1] is front.points[-1]
-        assert [front.points.index(point) for point in chosen] == sorted({front.points.index(p) for p in chosen})
-
-
-def test_the_middle_is_where_the_gap_in_ratio_is_widest():
-    front = Front.of(points_of((0.4, 100), (0.3, 1000), (0.2, 5000), (0.1, 10_000)))
-    assert [point.values["bytes"] for point in _spread(front, 3)] == [10_000, 1000, 100]
-
-
-def test_a_small_front_is_finished_whole_and_one_member_is_the_best():
-    front = Front.of(points_of((0.4, 100), (0.3, 1000)))
-    assert _spread(front, 2) == list(front.points)
-    assert _spread(front, 16) == list(front.points)
-    assert _spread(front, 1) == [front.points[0]]
 
 
 def test_a_finished_file_longer_than_its_trial_is_a_failure_of_the_family(tmp_path):
@@ -468,20 +181,3 @@ def test_a_finished_file_longer_than_its_trial_is_a_failure_of_the_family(tmp_pa
     done = Work(search.family, search.stored.folder, "accuracy")(Finish(0, candidate(5), 0, 10, False, teacher))
     assert done.error == f"finish must give at most 10 bytes, got {search.family.bytes(candidate(5))}."
     assert not done.artifacts
-
-
-class Ladder(Toy):
-    """Yields a file more in its first fold than in the others."""
-
-    def build(self, candidate, data, *, fold, fidelity, seed, report):
-        for size in (20, 21, 22)[: 3 if fold == 0 else 2]:
-            yield from super().build(
-                candidate.replace(size=size), data, fold=fold, fidelity=1, seed=seed, report=report
-            )
-
-
-def test_the_end_of_a_path_that_not_every_fold_has_is_no_point(tmp_path):
-    data = folds_of(toy_data(), 5).save(tmp_path / "data")
-    done = Work(Ladder(), data.folder, "accuracy")(Build(0, candidate(20), 0))
-    assert [point.candidate["size"] for point in done.points] == [20, 21]
-    assert all("error_se" in point.values for point in done.points)

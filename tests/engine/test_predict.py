@@ -159,6 +159,7 @@ def test_a_card_of_another_file_is_not_believed(value_model, people, tmp_path, c
     ("metadata", "message"),
     [
         ({"numeric": "not json"}, "metadata key numeric must be a JSON list"),
+        ({"numeric": {"a": 9}}, "as a list of texts, got"),
         ({"numeric": [1]}, "as a list of texts, got"),
     ],
 )

@@ -51,10 +51,22 @@ def test_the_target_is_the_front_at_the_candidates_own_size():
 def test_a_forecast_learns_how_errors_fall():
     race = race_for(problem(), Candidate.of({"size": 100}), halving(20))
     assert [forecast.step for forecast in race.forecasts] == [0.25, 0.5]
-    assert race.forecasts[0].final(0.2) == pytest.approx(0.1, rel=0.05)
-    assert race.estimate(0.25, 0.5) == pytest.approx(0.25, rel=0.1), "it would end far above the front"
-    assert race.estimate(0.25, 0.02) is None
-    assert race.estimate(0.4, 0.9) is None, "no report was ever made there"
+    assert race.forecasts[0].final([0.2]) == pytest.approx(0.1, rel=0.05)
+    assert race.estimate([(0.25, 0.5)]) == pytest.approx(0.25, rel=0.1), "it would end far above the front"
+    assert race.estimate([(0.25, 0.02)]) is None
+    assert race.estimate([(0.4, 0.9)]) is None, "no report was ever made there"
+    assert race.estimate([(0.25, 0.02), (0.5, 0.015), (0.75, 0.9)]) is None
+
+
+def test_all_errors_on_the_way_count_and_not_the_last_alone():
+    """The second report is one error for all: what differs in the end is in the first."""
+    trials = [
+        replace(trial(number, 10 * (number + 1), 0.0, final), curve=((0.25, 2 * final), (0.5, 0.7)))
+        for number, final in enumerate(0.5 * 0.8**n for n in range(20))
+    ]
+    race = race_for(problem(), Candidate.of({"size": 100}), trials)
+    good, bad = race.forecasts[1].final([0.02, 0.7]), race.forecasts[1].final([0.6, 0.7])
+    assert bad > 5 * good
 
 
 def test_noisy_curves_let_more_trials_go_on():
@@ -66,7 +78,22 @@ def test_noisy_curves_let_more_trials_go_on():
     steady = race_for(problem(), candidate, halving(20)).forecasts[0]
     shaky = race_for(problem(), candidate, noisy).forecasts[0]
     assert shaky.spread > 2 * steady.spread
-    assert shaky.hope(0.2) < steady.hope(0.2)
+    for error in (0.3, 0.5):
+        assert shaky.chance([error], 0.05) > steady.chance([error], 0.05)
+
+
+def test_the_chance_to_reach_the_target_is_that_of_a_normal_log_error():
+    forecast = Forecast(0.25, 0.0, (1.0,), 0.5)
+    assert forecast.chance([0.1], 0.1) == pytest.approx(0.5)
+    assert forecast.chance([0.1], 0.1 * math.exp(0.5)) == pytest.approx(0.8413, abs=1e-4)
+    assert forecast.chance([0.1], 0.1 * math.exp(-0.5)) == pytest.approx(0.1587, abs=1e-4)
+
+
+def test_a_trial_that_has_ended_is_not_stopped():
+    ended = [replace(one, curve=(*one.curve, (1.0, 0.6 / (number + 2)))) for number, one in enumerate(halving(20))]
+    race = race_for(problem(), Candidate.of({"size": 100}), ended)
+    assert [forecast.step for forecast in race.forecasts] == [0.25, 0.5]
+    assert race.estimate([(0.25, 0.02), (0.5, 0.015), (1.0, 0.9)]) is None
 
 
 def test_stopped_and_failed_trials_teach_nothing():
@@ -75,17 +102,25 @@ def test_stopped_and_failed_trials_teach_nothing():
     assert race_for(problem(), candidate, halving(8) + lost) == race_for(problem(), candidate, halving(8))
 
 
+def test_a_curve_with_a_gap_is_compared_up_to_the_gap():
+    trials = halving(20)
+    gap = [replace(one, curve=one.curve[1:]) for one in trials[:5]]
+    race = race_for(problem(), Candidate.of({"size": 100}), gap + trials[5:])
+    assert race == race_for(problem(), Candidate.of({"size": 100}), trials[5:])
+    assert race.estimate([(0.5, 0.9)]) is None, "its first report is missing"
+
+
 def test_an_error_of_zero_is_a_number_like_any_other():
     trials = [trial(number, 10 + number, 0.0, 0.0) for number in range(MIN_CURVES)]
     race = race_for(problem(), Candidate.of({"size": 100}), trials)
-    assert race.estimate(0.25, 0.0) is not None, "it cannot be better than zero"
-    assert math.isfinite(race.estimate(0.25, 0.5))
+    assert race.estimate([(0.25, 0.0)]) is not None, "it cannot be better than zero"
+    assert math.isfinite(race.estimate([(0.25, 0.5)]))
 
 
 def test_a_race_is_a_pure_value():
-    race = Race(0.1, (Forecast(0.25, 0.0, 1.0, 0.5),))
-    assert race.estimate(0.25, math.nan) is None
-    assert race == Race(0.1, (Forecast(0.25, 0.0, 1.0, 0.5),))
+    race = Race(0.1, (Forecast(0.25, 0.0, (1.0,), 0.5),))
+    assert race == Race(0.1, (Forecast(0.25, 0.0, (1.0,), 0.5),))
+    assert race != Race(0.2, race.forecasts)
 
 
 @dataclass(frozen=True)

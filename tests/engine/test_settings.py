@@ -136,3 +136,19 @@ def test_mappings_of_names():
         build(Typed, {"codes": [1]})
     with pytest.raises(SettingsError, match=r"codes\.a\[0\] must be a number, got 'x'\."):
         build(Typed, {"codes": {"a": ["x"]}})
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    effort: float = 3.0
+    members: int = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    finish: Inner = dataclasses.field(default_factory=lambda: Inner(effort=1.0))
+    other: Inner = Inner(members=2)
+
+
+def test_what_is_given_in_part_keeps_the_rest_as_its_owner_has_it():
+    assert build(Outer, {"finish": {"members": 3}, "other": {}}) == Outer(Inner(1.0, 3), Inner(3.0, 2))

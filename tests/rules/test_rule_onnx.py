@@ -1,18 +1,22 @@
 """Rule sets as ONNX files: every policy answers as the rules do."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from random_rules import random_rule_set
 from sklearn.datasets import load_breast_cancer
 from sklearn.tree import DecisionTreeClassifier
 
-from engine.artifact import session
+from engine.artifact import Artifact, session
+from engine.errors import DataError
 from engine.guard import read_file
-from rules.atoms import Condition, Numbers
+from rules.atoms import Categories, Condition, Numbers
 from rules.exports.to_onnx import to_onnx
 from rules.exports.write import proven
-from rules.outputs import Probability
+from rules.outputs import Label, Probability
 from rules.proof import Answers, proof_rows, prove
 from rules.rule import Rule
 from rules.ruleset import RuleSet
@@ -70,6 +74,22 @@ def test_a_tree_of_ten_leaves_takes_seven_hundred_bytes_at_most(seed):
     names = tuple(map(str, data.feature_names))
     engine = RuleSet(leaves(tree, names), "unique", Probability((0.5, 0.5)), ("0", "1"), names)
     assert len(engine.rules) == 10
-    assert len(to_onnx(engine, names_columns=False)) <= 700
+    assert len(to_onnx(engine)) <= 700  # with the names of the columns that are asked; classes 0 and 1 have none
     _, proof = proven(engine, "onnx", {"x": data.data.astype(np.float32)})
     assert proof.rows > 1569
+
+
+def test_a_file_names_the_columns_that_it_reads_and_needs_no_others():
+    condition = Condition((Numbers("b", low=2, missing=True), Categories("town", ("Ulm",))))
+    rules = (Rule("r", condition, Label("yes")),)
+    engine = RuleSet(rules, "first", Label("no"), ("no", "yes"), ("a", "b", "c"), ("kind", "town"))
+    artifact = Artifact(to_onnx(engine))
+    assert artifact.metadata["numeric"] == '{"b":1}'
+    assert artifact.metadata["categorical"] == '{"town":1}'
+    assert artifact.column_names("numeric") == ["", "b", ""]
+    table = pd.DataFrame({"town": ["Ulm", "Ulm", "Bonn"], "b": [3, None, 3]})
+    assert artifact.predict(table).tolist() == ["yes", "yes", "no"]
+    with pytest.raises(DataError, match="it lacks town"):
+        artifact.predict(table[["b"]])
+    numbers = replace(engine, rules=(Rule("r", Condition((Numbers("b", low=2),)), Label("yes")),))
+    assert Artifact(to_onnx(numbers)).predict(table[["b"]]).tolist() == ["yes", "no", "yes"]

@@ -107,6 +107,41 @@ def test_a_search_from_data_to_files_and_reports(tmp_path):
         assert member.artifact.card["conditions"] >= 0
 
 
+def test_the_form_whose_bytes_count_is_named(tmp_path):
+    settings = Settings(
+        data=DataSettings("iris", folds=2),
+        space=RulesSettings(rules=2, generators=["list"], teaches=[0.0]),
+        budget=1,
+        workers=1,
+        backend=BackendSettings("serial"),
+        finish=FinishSettings(members=1),
+        run=str(tmp_path / "run"),
+        bytes_of="sql",
+        max_bytes=1200,
+        quiet=True,
+    )
+    found = run(settings)
+    assert found.members
+    told = []
+    for number in range(len(found.members)):
+        folder = found.folder / "front" / f"{number:02d}"
+        card = json.loads((folder / "card.json").read_text())
+        assert card["sql_bytes"] == (folder / "rules.sql").stat().st_size <= 1200
+        assert card["bytes"] == (folder / "model.onnx").stat().st_size
+        told.append(card["sql_bytes"])
+    assert found.study.front.cost == "sql_bytes"
+    assert found.study.front.points[0].values["sql_bytes"] <= 1200
+    report = json.loads((found.folder / "front" / "00" / "rules_report.json").read_text())
+    assert report["front"][0]["sql_bytes"] == told[0]
+
+
+def test_bytes_are_one_axis_alone():
+    with pytest.raises(SettingsError, match="bytes_of=sql names the bytes that are the second axis, but cost=macs"):
+        build(Settings, {"bytes_of": "sql", "cost": "macs"})
+    with pytest.raises(SettingsError, match="bytes_of must be one of onnx, sql, python, json, yaml, text"):
+        build(Settings, {"bytes_of": "sqll"})
+
+
 def test_rules_need_a_table():
     images = Signature("images", "classification", (1, 8, 8), "uint8", ("0", "1"))
     with pytest.raises(DataError, match="got images"):

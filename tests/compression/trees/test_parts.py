@@ -19,6 +19,7 @@ from compression.trees.integers import Numbers
 from compression.trees.layouts import forest_of, heap, missing_of, pointers
 from compression.trees.lower import pack_ensemble
 from compression.trees.readers import read_ensemble
+from compression.trees.splits import splits_of
 from engine.artifact import session
 from engine.errors import ArtifactError
 
@@ -123,6 +124,33 @@ def test_missing_values_cost_nothing_where_one_number_does():
     assert missing.fill is not None
     assert not missing.split.any()
     assert missing_of(read_ensemble(model, takes_missing=False)).fill is None
+
+
+@pytest.mark.parametrize("takes_all", [True, False])
+def test_the_opposite_question_has_the_next_number_as_its_bound(takes_all):
+    rng = np.random.default_rng(0)
+    powers = np.concatenate([2.0 ** np.arange(-119, 127, 7), [2.0**127, 1e-35, 38.5]]).astype(np.float32)
+    near = np.concatenate([np.nextafter(powers, np.float32(0)), powers, np.nextafter(powers, np.float32(np.inf))])
+    drawn = np.exp(rng.uniform(-80, 80, 300)).astype(np.float32)
+    threshold = np.concatenate([near, -near, drawn, -drawn])
+    feature = np.arange(len(threshold)) % 2 * 3  # columns 0, and 0 of the second set
+    graph = Graph()
+    splits = next(s for s in splits_of(feature, threshold, 3, is_opposite=True) if s.kind == "direct")
+    rows = np.stack([threshold, np.nextafter(threshold, np.float32(np.inf)), np.full_like(threshold, np.nan)])
+    expected = np.where(feature == 3, rows > threshold, rows <= threshold)
+    if takes_all:
+        found, _ = splits.write_all(graph, "x", "LessOrEqual", deep=False)
+    else:
+        columns, bounds = splits.write_each(graph)
+        both = graph.node("Concat", "x", graph.node("Neg", "x"), axis=1)
+        found = graph.node("LessOrEqual", graph.node("Gather", both, columns, axis=1), bounds)
+    graph.node("Cast", found, to=6, output="y")
+    content = graph.model({"x": ("float32", (None, 3))}, {"y": ("int32", (None, None))}, {})
+    x = np.repeat(rows.reshape(-1, 1), 3, axis=1)
+    number = np.arange(len(threshold))
+    for is_on in (True, False):
+        said = session(content, optimized=is_on).run(None, {"x": x})[0].reshape(3, len(number), -1)
+        np.testing.assert_array_equal(said[:, number, number], expected)
 
 
 def test_contradictions_are_told_all_at_once():
