@@ -42,6 +42,7 @@ def fit_weights(
     start: tuple[np.ndarray, np.ndarray] | None = None,
     signs: np.ndarray | None = None,
     steps: int = MOST_STEPS,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Minimise weighted loss + ridge / 2 |w - start|^2 + lasso |w|.
 
@@ -55,6 +56,7 @@ def fit_weights(
         start: Weights and biases to begin with and to shrink to; by default zeros.
         signs: 1 or -1 where the weights of a feature must have that sign, 0 elsewhere, shape (n_features,).
         steps: Of the optimiser, at most.
+        goes_on: Asked after each step; False ends the fit with what there is.
 
     Returns:
         Weights, float64, shape (n_features, n_scores), and biases, shape (n_scores,).
@@ -70,8 +72,8 @@ def fit_weights(
     if link == "identity" and not lasso and signs is None and count <= LARGEST_EXACT:
         return _least_squares(features, goal, weight, ridge, centre)
     if not lasso and signs is None and count <= LARGEST_EXACT and not hasattr(features, "tocsr"):
-        return _whitened(features, goal, weight, link, ridge, centre, steps)
-    return _bounded(features, goal, weight, link, ridge, lasso, centre, signs, steps)
+        return _whitened(features, goal, weight, link, ridge, centre, steps, goes_on)
+    return _bounded(features, goal, weight, link, ridge, lasso, centre, signs, steps, goes_on)
 
 
 def _whitened(
@@ -82,6 +84,7 @@ def _whitened(
     ridge: float,
     centre: tuple[np.ndarray, np.ndarray],
     steps: int,
+    goes_on: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Minimise along the axes of the curvature at the start: few steps, however alike features are."""
     count, outputs = features.shape[1], goal.shape[1]
@@ -104,7 +107,12 @@ def _whitened(
         return value + 0.5 * ridge * float((away**2).sum()), np.concatenate([by_weight.ravel(), slope.sum(axis=0)])
 
     found = minimize(
-        loss, np.zeros(size + outputs), jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxcor": 20}
+        loss,
+        np.zeros(size + outputs),
+        jac=True,
+        method="L-BFGS-B",
+        callback=_while(goes_on),
+        options={"maxiter": steps, "maxcor": 20},
     ).x
     moved = back @ found[:size].reshape(count, outputs)
     return centre[0] + moved, centre[1] + found[size:] - means @ moved
@@ -120,6 +128,7 @@ def _bounded(
     centre: tuple[np.ndarray, np.ndarray],
     signs: np.ndarray | None,
     steps: int,
+    goes_on: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Minimise over weights as they are, within bounds; with a lasso over their positive and negative parts."""
     count, outputs = features.shape[1], goal.shape[1]
@@ -146,12 +155,21 @@ def _bounded(
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
+        callback=_while(goes_on),
         options={"maxiter": steps, "maxcor": 20},
     ).x
     w = found[:size].reshape(count, outputs)
     if lasso:
         w = w - found[size : 2 * size].reshape(count, outputs)
     return w, found[parts * size :]
+
+
+def _while(goes_on: Callable[[], bool]) -> Callable[[np.ndarray], None]:
+    def ask(_: np.ndarray) -> None:
+        if not goes_on():
+            raise StopIteration  # by which scipy's optimisers end with what they have
+
+    return ask
 
 
 def _loss(scores: np.ndarray, goal: np.ndarray, weight: np.ndarray, link: str) -> tuple[float, np.ndarray]:

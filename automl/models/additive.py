@@ -47,15 +47,15 @@ def fit_additive(lesson: Lesson, genes: Genes) -> Iterator[Fitted]:
     features, targets, link = preparation.apply(lesson.rows), lesson.targets, lesson.targets.link
     few = np.linspace(0, len(features) - 1, min(len(features), FIRST_ROWS)).astype(np.int64)
     part = targets.take(few)
-    weight, bias = fit_weights(
-        features[few], part.scores, part.weight, link, ridge=ridge, signs=signs_of(lesson, preparation)
-    )
+    signs, goes_on = signs_of(lesson, preparation), lesson.goes_on
+    weight, bias = fit_weights(features[few], part.scores, part.weight, link, ridge=ridge, signs=signs, goes_on=goes_on)
     worth = np.abs(weight).sum(axis=1) * features[few].std(axis=0)
     kept = np.argsort(-worth, kind="stable")[: max(1, min(round(keep * len(worth)), MOST_EDGES))]
     kept = np.sort(kept[worth[kept] > 0]) if (worth > 0).any() else kept[:1]
     preparation = preparation.take(kept)
+    signs = signs_of(lesson, preparation)
     weight, bias = fit_weights(
-        features[:, kept], targets.scores, targets.weight, link, ridge=ridge, signs=signs_of(lesson, preparation)
+        features[:, kept], targets.scores, targets.weight, link, ridge=ridge, signs=signs, goes_on=goes_on
     )
     described = f"additive, {len(set(preparation.owners.tolist()))} columns, {len(kept)} steps"
     layer = [(weight, bias, "identity")]

@@ -30,6 +30,7 @@ def fit_linear(lesson: Lesson, genes: Genes) -> Iterator[Fitted]:
         ridge=strength * (1 - share),
         lasso=strength * share * unit,
         signs=signs_of(lesson, preparation),
+        goes_on=lesson.goes_on,
     )
     kept = np.flatnonzero(np.abs(weight).max(axis=1) > 0)
     if len(kept) and len(kept) < len(weight):

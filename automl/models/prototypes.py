@@ -48,7 +48,12 @@ def fit_prototypes(lesson: Lesson, genes: Genes) -> Iterator[Fitted]:
         return np.asarray(np.exp(-gamma * np.maximum(lengths, 0)))
 
     weight, bias = fit_weights(
-        bells(features), targets.scores, targets.weight, targets.link, ridge=float(genes["prototypes.ridge"])
+        bells(features),
+        targets.scores,
+        targets.weight,
+        targets.link,
+        ridge=float(genes["prototypes.ridge"]),
+        goes_on=lesson.goes_on,
     )
     model = KernelModel(centres, Dense(weight, bias), "rbf", gamma, 0.0, 0.0, targets.link)
     told = {

@@ -53,6 +53,22 @@ def test_a_lasso_makes_weights_zero_and_signs_are_kept():
     assert signed[4] <= 0
 
 
+@pytest.mark.parametrize("lasso", [0.0, 1.0])
+def test_a_fit_ends_with_what_it_has_when_it_may_not_go_on(lasso):
+    asked = []
+
+    def goes_on():
+        asked.append(True)
+        return len(asked) < 3
+
+    goal = Y[:, None].astype(float)
+    early, _ = fit_weights(X, goal, ONES, "sigmoid", ridge=0.1, lasso=lasso, goes_on=goes_on)
+    late, _ = fit_weights(X, goal, ONES, "sigmoid", ridge=0.1, lasso=lasso)
+    assert len(asked) == 3
+    assert np.isfinite(early).all()
+    assert not np.allclose(early, late)
+
+
 def test_soft_targets_are_repeated_for_models_that_take_labels():
     soft = np.array([[0.25, 0.75], [1.0, 0.0]])
     y, weight, row = Targets(np.array([1, 0]), np.array([2.0, 1.0]), 2, soft, 1.0).repeated()
