@@ -25,8 +25,8 @@ def quality(*, right: int, wrong: int, of_class: int, of_others: int) -> dict[st
         of_others: Rows of the others.
 
     Example:
-        >>> quality(right=8, wrong=2, of_class=10, of_others=90)["correlation"]
-        0.7777...
+        >>> round(quality(right=8, wrong=2, of_class=10, of_others=90)["correlation"], 3)
+        0.778
     """
     if importlib.util.find_spec("decision_rules") is None:
         return {}

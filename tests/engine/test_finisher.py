@@ -133,7 +133,7 @@ def test_files_only_a_little_worse_are_shipped(tmp_path):
     for extra, is_finished in ((0.9 * spread, True), (1.1 * spread, False)):
         card = {"validation": {"error": error + extra, "rows": rows}}
         finisher = search.finisher()
-        member = finisher._member(point, own, Artifact(own.model, card))
+        member = finisher._member(point, own, Artifact(own.model, card), "bytes")
         assert member.artifact.card["finished"] is is_finished
 
 
