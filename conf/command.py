@@ -11,9 +11,15 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from engine.arguments import lenient
-from engine.errors import EXIT_INTERRUPTED, EngineError, report_error
+from engine.errors import EXIT_INTERRUPTED, EngineError, SettingsError, report_error
 
-__all__ = ["command"]
+__all__ = ["SPACES", "command"]
+
+SPACES = {
+    "nas": ("cells", "cells1d", "mlp", "mobile"),
+    "automl": ("autosklearn", "tabular"),
+    "rules": ("rules",),
+}  # that each driver searches
 
 
 def command(name: str, work: Callable[[dict[str, Any], list[str]], int], arguments: Sequence[str] | None) -> int:
@@ -35,6 +41,9 @@ def command(name: str, work: Callable[[dict[str, Any], list[str]], int], argumen
         from engine.command import main_guard
 
         plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        if problem := _misplaced(name, plain):
+            codes.append(report_error(SettingsError(problem)))
+            return
         told = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
         codes.append(main_guard(lambda: work(plain, told)))
         if codes[-1] >= EXIT_INTERRUPTED:
@@ -46,3 +55,13 @@ def command(name: str, work: Callable[[dict[str, Any], list[str]], int], argumen
         return report_error(error)
     composed()
     return max(codes)
+
+
+def _misplaced(driver: str, plain: dict[str, Any]) -> str:
+    """Return what is wrong with a space that another driver searches; nothing otherwise."""
+    space = (plain.get("space") or {}).get("name")
+    for other, spaces in SPACES.items():
+        if space in spaces and other != driver:
+            own = f" Spaces of {driver}.search: {', '.join(SPACES[driver])}." if driver in SPACES else ""
+            return f"The space {space} is searched by another command: python -m {other}.search +space={space}.{own}"
+    return ""

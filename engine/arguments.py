@@ -9,12 +9,15 @@ from engine.errors import SettingsError, did_you_mean
 
 __all__ = ["lenient"]
 
+ADDED = "space"  # the one group of which no choice is made before the user makes one
+
 
 def lenient(arguments: Sequence[str], configuration: Path) -> list[str]:
     """Let every plain `key=value` through Hydra, so that `engine.settings` can judge all of them at once.
 
     Hydra stops at the first key that it does not know, and suggests nothing. Choices of a group (`data=npz`) are
-    checked here, values that its grammar would trip over are quoted, and flags come first, as its parser wants them.
+    checked here, `space=cells` is read as the `+space=cells` that it means, values that its grammar would trip over are
+    quoted, and flags come first, as its parser wants them.
 
     Args:
         arguments: Of the command line.
@@ -48,6 +51,8 @@ def _unknown_choices(argument: str, choices: Mapping[str, Sequence[str]]) -> lis
 
 def _passed(argument: str, choices: Mapping[str, Sequence[str]]) -> str:
     key, equals, value = argument.partition("=")
+    if key == ADDED and key in choices:
+        return f"+{argument}"
     if not equals or key.startswith(("+", "~", "hydra")) or key in choices:
         return argument
     if not value.startswith(("[", "{", "'", '"')) and set(value) & set(" ()=%~:"):
