@@ -68,21 +68,22 @@ class _RuleModel(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "ruleset_")
         return explained(self.ruleset_, self._inputs(X))
 
-    def export(self, path: str | Path, X: Any = None) -> Path:  # noqa: N803
+    def export(self, path: str | Path, X: Any = None, *, dialect: str = "duckdb") -> Path:  # noqa: N803
         """Write the rules, in the form that the ending of the path names, once that is proven to answer alike.
 
         Args:
             path: Ends in .onnx, .sql, .py, .json, .yaml or .txt.
             X: Rows to prove it on, best all training rows; corners of all boxes and random rows are always added.
+            dialect: Of SQL, as sqlglot names it: `duckdb`, `sqlite`, `postgres`, `mysql`, ...
 
         Raises:
             ArtifactError: If the written form answers otherwise than the rules.
-            SettingsError: If the ending names no form.
+            SettingsError: If the ending names no form, or there is no such dialect.
         """
-        from rules.exports.write import export
+        from rules.exports.write import Sql, export
 
         check_is_fitted(self, "ruleset_")
-        export(self.ruleset_, Path(path), None if X is None else self._inputs(X))
+        export(self.ruleset_, Path(path), None if X is None else self._inputs(X), sql=Sql(dialect))
         return Path(path)
 
     def _fit(self, X: Any, y: np.ndarray, classes: tuple[str, ...], weight: np.ndarray | None) -> None:  # noqa: N803

@@ -157,7 +157,8 @@ def _shown(found: Overlap, table: Table) -> str:
             for column in row:
                 is_number = column in table.numeric_columns
                 names = table.numeric_columns if is_number else table.categorical_columns
-                row[column] = table.inputs["x" if is_number else "c"][places[0], names.index(column)].item()
+                value = table.inputs["x" if is_number else "c"][places[0], names.index(column)]
+                row[column] = float(value) if is_number else str(value)
             return f"{_row(row)} (row {places[0] + 1} of the data)"
     return f"{_row(row)} (no such row in the data)" if len(table.targets) else _row(row)
 

@@ -1,5 +1,7 @@
 """RuleClassifier and RuleRegressor keep scikit-learn's contract, explain and export."""
 
+import sqlite3
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,6 +88,19 @@ def test_exports_answer_alike(ending, tmp_path):
     if ending == "onnx":
         outputs = Artifact.load(path).outputs({"x": x.to_numpy(np.float32)})
         assert np.abs(outputs - model.predict_proba(x)).max() < 1e-6
+
+
+def test_sql_is_written_in_the_dialect_that_is_named(tmp_path):
+    x, y = load_iris(return_X_y=True, as_frame=True)
+    x.columns = ["a", "b", "c", "d"]
+    model = RuleClassifier(generator="score", max_rules=6).fit(x, y)
+    query = model.export(tmp_path / "iris.sql", x, dialect="sqlite").read_text()
+    with sqlite3.connect(":memory:") as database:
+        x.astype(np.float32).to_sql("data", database, index=False)
+        answers = [row[0] for row in database.execute(query)]
+    assert answers == [str(label) for label in model.predict(x)]
+    with pytest.raises(SettingsError, match="dialect"):
+        model.export(tmp_path / "iris.sql", x, dialect="sqlight")
 
 
 def test_an_unknown_ending_is_refused(tmp_path):

@@ -213,3 +213,16 @@ def test_all_problems_are_told_at_once_in_order_of_lines(tmp_path):
 
 def test_there_are_forty_kinds_of_mistake():
     assert len(CONDITIONS) + len(FILES) >= 40
+
+
+def test_a_row_of_the_data_is_shown_however_its_texts_are_held(tmp_path):
+    held = {"x": INPUTS["x"], "c": INPUTS["c"].astype(object)}
+    table = Table(*COLUMNS, ("no", "yes"), held, np.array([0, 1, 1, 0, 1]))
+    text = (
+        "default: no\nrules:\n- {id: a, when: age < 20, then: no, stage: before}\n"
+        "- {id: b, when: age < 25 AND town = 'Ulm', then: yes, stage: before}\n"
+    )
+    path = tmp_path / "rules.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"age = 15.*town = 'Ulm'.*row 1 of the data"):
+        read_rules(path, table)
