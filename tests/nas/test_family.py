@@ -47,7 +47,7 @@ def small(width=8, keep=1.0, coding="int4", cell=("none", "none", "none", "conv3
 
 
 @given(seed=st.integers(0, 10**9))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_predicted_bytes_are_the_length_of_the_written_file(seed):
     candidate = FAMILY.space.sample(np.random.default_rng(seed))
     genome = FAMILY.genome(FAMILY.canonical(candidate))

@@ -357,7 +357,7 @@ def test_everything_that_is_mistyped_is_told_at_once(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("backend", ["serial", "processes"])
+@pytest.mark.parametrize("backend", ["serial", pytest.param("processes", marks=pytest.mark.slow)])
 def test_interrupted_it_writes_the_front_and_goes_on_later(command, tmp_path, backend):
     arguments = [f"backend={backend}", "workers=1", *QUICK[1:]]
     process = spawned([*arguments, "budget=1000", "run=out"], tmp_path)
