@@ -27,7 +27,7 @@ from engine.limits import check_limits
 from engine.load import DataSettings, Loaded, load
 from engine.metrics import check_metric
 from engine.objective import Objective, Problem
-from engine.progress import Progress, Status
+from engine.progress import Progress
 from engine.record import RunFolder
 from engine.report import write_report
 from engine.samplers.registry import is_pure, sampler_named
@@ -36,14 +36,13 @@ from engine.storage import Mirror, without_password
 from engine.study import Study
 from engine.teacher import checked_teacher
 from engine.threshold import ThresholdSettings, check_threshold
-from engine.trial import Trial
+from engine.watch import Watch
 from engine.work import Work
 
 __all__ = ["Named", "Run", "SearchSettings", "search"]
 
 FINISH_SHARE = 0.3  # of `seconds`, kept back for the finisher
 REFIT_BELOW_ROWS = 10_000
-REFERENCE_BYTES = 1_000_000  # of the hypervolume that is shown: a file of 1 MB that is always wrong
 
 
 @final
@@ -193,7 +192,7 @@ def search(
             merged, recorded = folder.open(_plain(plain))
             data = family.prepare(loaded.dataset, seed=settings.seed).save(folder.path / "data")
             backend.start(Work(family, data.folder or folder.path, settings.metric, settings.cost))
-            watch = _Watch(progress, settings, start, mirror)
+            watch = Watch(progress, settings, start, mirror)
             study = Study(
                 problem,
                 sampler,
@@ -232,7 +231,7 @@ def _deadline(start: float, seconds: float | None, share: float = 1.0) -> Deadli
 
 
 def _guarded_run(
-    study: Study, finisher: Finisher, watch: _Watch, closer: threading.Thread
+    study: Study, finisher: Finisher, watch: Watch, closer: threading.Thread
 ) -> tuple[list[Member], KeyboardInterrupt | None]:
     """Search, finish, report; Ctrl-C or SIGTERM at any time ends with the best files there are."""
     stop: KeyboardInterrupt | None = None
@@ -252,67 +251,6 @@ def _guarded_run(
     return members, stop
 
 
-@dataclass
-class _Watch:
-    """Turns changes of the study into lines of progress and rows of the mirror."""
-
-    progress: Progress
-    settings: SearchSettings
-    start: float
-    mirror: Mirror | None
-    phase: str = "search"
-    _last: Study | None = None
-    _finish_start: float = 0.0
-    _measured: tuple[Front, float] = (Front(()), 0.0)  # the last front with its hypervolume
-
-    def study(self, study: Study, trial: Trial) -> None:
-        """Show where the search stands."""
-        self._last = study
-        if self.mirror is not None:
-            self.mirror.record(trial)
-        self._show(0, 0)
-
-    def finish(self, finished: int, total: int) -> None:
-        """Show where the finisher stands."""
-        self._finish_start = self._finish_start or time.monotonic()
-        self._show(finished, total)
-
-    def _show(self, finished: int, total: int) -> None:
-        study = self._last
-        if study is None or self.settings.quiet:
-            return
-        if study.front is not self._measured[0]:
-            self._measured = study.front, study.front.hypervolume(cost=REFERENCE_BYTES)
-        counts = {str(state.value): count for state, count in study.counts.items()}
-        paid = sum(count for state, count in study.counts.items() if state.is_paid)
-        elapsed = time.monotonic() - self.start
-        left = elapsed / paid * (self.settings.budget - paid) if paid else None
-        if self.phase == "finish":
-            left = (time.monotonic() - self._finish_start) / finished * (total - finished) if finished else None
-        if left is not None and self.settings.seconds is not None:
-            left = min(left, self.settings.seconds - elapsed)
-        self.progress.update(
-            Status(
-                phase=self.phase,
-                budget=self.settings.budget,
-                paid=paid,
-                complete=counts.get("complete", 0),
-                raced=counts.get("raced", 0),
-                failed=counts.get("failed", 0),
-                cached=counts.get("cached", 0),
-                oversized=counts.get("oversized", 0),
-                front=study.front,
-                hypervolume=self._measured[1],
-                seconds=elapsed,
-                seconds_left=left,
-                finished=finished,
-                to_finish=total,
-                last_error=study.last_error,
-                metric=self.settings.metric,
-            )
-        )
-
-
 def _finisher(
     settings: SearchSettings,
     loaded: Loaded,
@@ -320,7 +258,7 @@ def _finisher(
     backend: Any,
     folder: RunFolder,
     teacher: Artifact | None,
-    watch: _Watch,
+    watch: Watch,
 ) -> Finisher:
     rows = len(loaded.dataset.rows)
     refit = settings.finish.refit if settings.finish.refit is not None else rows < REFIT_BELOW_ROWS

@@ -10,7 +10,7 @@ from typing import Any, final
 
 import torch
 
-from compression.export import export as exported
+from compression.export import export
 from compression.layers import empty_weights, lower
 from compression.memory import macs
 from compression.network import Network
@@ -128,7 +128,7 @@ class Networks:
             report=report,
             valid=Examples.of(valid, self.signature),
         )
-        yield candidate, exported(network, valid.inputs()["x"], seed=seed)
+        yield candidate, export(network, valid.inputs()["x"], seed=seed)
 
     def finish(
         self,

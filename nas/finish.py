@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from compression.export import export as exported
+from compression.export import export
 from compression.network import Network
 from compression.train import Examples, Recipe, train
 from engine.artifact import Artifact
@@ -37,12 +37,12 @@ def finish(
     """
     train_rows, valid = data.train(-1), data.valid(-1)
     first = _trained(kind, genome, signature, train_rows, recipe, teacher, seed)
-    artifact = exported(first, valid.inputs()["x"], seed=seed, is_winner=True)
+    artifact = export(first, valid.inputs()["x"], seed=seed, is_winner=True)
     error = error_of(artifact.outputs(valid.inputs()), valid, metric=metric, task=signature.task)
     card = {"validation": {"error": error, "rows": len(valid)}, "refit": refit}
     if refit:
         second = _trained(kind, genome, signature, concatenate([train_rows, valid]), recipe, teacher, seed)
-        artifact = exported(second, valid.inputs()["x"], seed=seed, is_winner=True)
+        artifact = export(second, valid.inputs()["x"], seed=seed, is_winner=True)
     return replace(artifact, card={**artifact.card, **card})
 
 
