@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from engine.launch import Run
 from engine.stopping import exit_code
-from engine.tables import bytes_text, error_text, front_table, print_table
+from engine.tables import error_text, front_table, print_table, size_text
 
 __all__ = ["ending"]
 
@@ -22,9 +22,9 @@ def ending(run: Run, module: str, arguments: Sequence[str]) -> int:
     lines = [f"Trials: {counts or 'none'}.", *(note for note in run.notes if note.startswith("The search ended"))]
     if cards:
         knee = run.front.knee()
-        points = [member.point for member in run.members]
+        number = [member.point for member in run.members].index(knee)
         error = error_text(knee.values["error"], str(cards[0]["metric"]))
-        lines.append(f"Knee: member {points.index(knee):02d}, {error} error in {bytes_text(knee.values['bytes'])}.")
+        lines.append(f"Knee: member {number:02d}, {error} error in {size_text(cards[number])}.")
         lines.append(f"Files: {run.folder / 'front'}   Report: {run.folder / 'report.html'}")
     rest = [argument for argument in arguments if not argument.startswith(("run=", "budget="))]
     budget = run.study.problem.budget if run.is_interrupted else 2 * run.study.problem.budget

@@ -346,7 +346,8 @@ def _shape_text(loaded: Loaded) -> str:
     shape = " x ".join(map(str, signature.shape))
     test = len(loaded.test) if loaded.test is not None else 0
     classes = f", {len(signature.classes)} classes" if signature.classes else ""
-    return (
-        f"{signature.kind} {shape} {signature.dtype}{classes}: {len(split.train)} training, {len(split.valid)} "
-        f"validation, {test} test rows."
-    )
+    folds = len(loaded.dataset.splits)
+    rows = f"{len(split.train)} training, {len(split.valid)} validation"
+    if folds > 1:
+        rows = f"{len(split.train) + len(split.valid)} training and validation rows in {folds} folds"
+    return f"{signature.kind} {shape} {signature.dtype}{classes}: {rows}, {test} test rows."

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from engine.front import Front, knee_place
-from engine.tables import Card, bytes_text, error_text, is_share
+from engine.tables import Card, error_text, is_share, size_name, size_of, size_text, size_words
 from engine.trial import Point, State, Trial
 
 __all__ = [
@@ -55,12 +55,15 @@ def front_picture(cards: Sequence[Card], trials: Iterable[Trial]) -> Figure:
     """
     metric = str(cards[0].get("metric", "accuracy")) if cards else "accuracy"
     scale = 100.0 if is_share(metric) else 1.0
-    points = _drawn(trials)
+    size = size_name(cards)
+    points = _drawn(trials, size)
     figure = Figure(figsize=(8.0, 5.0), facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot()
-    _draw_trials(axes, points, scale)
+    _draw_trials(axes, points, scale, size)
     _draw_members(axes, cards, scale)
     style_axes(axes, metric)
+    if size != "bytes":
+        axes.set_xlabel(f"length as {size.removesuffix('_bytes')}", color=INK)
     _limit(axes, cards, points, scale)
     _number(axes, cards, scale)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
@@ -99,21 +102,22 @@ def to_svg(figure: Figure, titles: Mapping[str, Sequence[str]]) -> str:
 def front_titles(cards: Sequence[Card], trials: Iterable[Trial]) -> dict[str, list[str]]:
     """Return the text of each point that `front_picture` draws, for `to_svg`."""
     metric = str(cards[0].get("metric", "accuracy")) if cards else "accuracy"
-    points = _drawn(trials)
+    size = size_name(cards)
+    points = _drawn(trials, size)
     owner = {(p.candidate.key, p.sha256): number for number, p in points}
 
     def tell(point: Point) -> str:
         number = owner[point.candidate.key, point.sha256]
-        return f"trial {number}: {error_text(point.values['error'], metric)}, {bytes_text(point.values['bytes'])}"
+        return f"trial {number}: {error_text(point.values['error'], metric)}, {size_words(point.values[size], size)}"
 
     def tell_card(card: Card, rows: str) -> str:
-        return f"member {card['member']:02d}: {error_text(card[rows]['error'], metric)} on {rows} rows, " + bytes_text(
-            card["bytes"]
+        return f"member {card['member']:02d}: {error_text(card[rows]['error'], metric)} on {rows} rows, " + size_text(
+            card
         )
 
     return {
         "trials": [tell(point) for _, point in points],
-        "search": [tell(point) for point in Front.of(point for _, point in points)],
+        "search": [tell(point) for point in Front.of((point for _, point in points), cost=size)],
         "valid": [tell_card(card, "validation") for card in _by_size(cards)],
         "test": [tell_card(card, "test") for card in _by_size(cards) if card.get("test")],
     }
@@ -188,22 +192,24 @@ def limit_axes(axes: Any, sizes: Sequence[float], errors: Sequence[float]) -> No
     axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:.5g}"))
 
 
-def _drawn(trials: Iterable[Trial]) -> list[tuple[int, Point]]:
+def _drawn(trials: Iterable[Trial], size: str) -> list[tuple[int, Point]]:
     done = [trial for trial in trials if trial.state is State.COMPLETE]
-    return [(t.number, p) for t in done for p in t.points if math.isfinite(p.values["error"]) and p.values["bytes"] > 0]
+    return [
+        (t.number, p) for t in done for p in t.points if math.isfinite(p.values["error"]) and p.values.get(size, 0) > 0
+    ]
 
 
 def _by_size(cards: Sequence[Card]) -> list[Card]:
-    return sorted(cards, key=lambda card: int(card["bytes"]))
+    return sorted(cards, key=size_of)
 
 
-def _draw_trials(axes: Any, points: Sequence[tuple[int, Point]], scale: float) -> None:
+def _draw_trials(axes: Any, points: Sequence[tuple[int, Point]], scale: float, size: str) -> None:
     if not points:
         return
-    sizes = [point.values["bytes"] for _, point in points]
+    sizes = [point.values[size] for _, point in points]
     errors = [scale * point.values["error"] for _, point in points]
     axes.plot(sizes, errors, "o", color=CLOUD, markersize=4, markeredgewidth=0, label="trial", gid="trials")
-    front = Front.of(point for _, point in points).pairs()
+    front = Front.of((point for _, point in points), cost=size).pairs()
     look = {"color": SEARCH, "linewidth": 1.1, "linestyle": "--", "marker": "s", "markersize": 3.5}
     stairs = {"drawstyle": "steps-pre", "label": "front of the search", "gid": "search"}
     axes.plot([size for _, size in front], [scale * error for error, _ in front], **look, **stairs)
@@ -220,25 +226,25 @@ def _draw_members(axes: Any, cards: Sequence[Card], scale: float) -> None:
             [scale * float(card["test"].get(end) or card["test"]["error"]) for card in tested]
             for end in ("low", "high")
         ]
-        sizes = [card["bytes"] for card in tested]
+        sizes = [size_of(card) for card in tested]
         axes.vlines(sizes, ends[0], ends[1], color=TEST, linewidth=1.1, alpha=0.75)
         look = {"color": TEST, "linestyle": "none", "marker": "D", "markersize": 5.5, "markerfacecolor": PAPER}
         axes.plot(sizes, errors, **look, label="finished, test rows, 95 %", gid="test")
-    sizes, errors = [c["bytes"] for c in ordered], [scale * c["validation"]["error"] for c in ordered]
+    sizes, errors = [size_of(c) for c in ordered], [scale * c["validation"]["error"] for c in ordered]
     axes.plot(sizes, errors, "o", color=VALID, markersize=6.5, label="finished, validation rows", gid="valid", zorder=4)
     knee = knee_card(cards)
     ring = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.2}
-    label = f"knee: member {knee['member']:02d}, {bytes_text(knee['bytes'])}"
-    axes.plot([knee["bytes"]], [scale * knee["validation"]["error"]], "o", **ring, label=label, gid="knee", zorder=5)
+    label = f"knee: member {knee['member']:02d}, {size_text(knee)}"
+    axes.plot([size_of(knee)], [scale * knee["validation"]["error"]], "o", **ring, label=label, gid="knee", zorder=5)
 
 
 def knee_card(cards: Sequence[Card]) -> Card:
     """Return the member at the knee, by validation error and size."""
-    return cards[knee_place([(float(card["validation"]["error"]), float(card["bytes"])) for card in cards])]
+    return cards[knee_place([(float(card["validation"]["error"]), float(size_of(card))) for card in cards])]
 
 
 def _limit(axes: Any, cards: Sequence[Card], points: Sequence[tuple[int, Point]], scale: float) -> None:
-    sizes = [point.values["bytes"] for _, point in points] + [card["bytes"] for card in cards]
+    sizes = [point.values[size_name(cards)] for _, point in points] + [size_of(card) for card in cards]
     errors = [point.values["error"] for _, point in points] + [card["validation"]["error"] for card in cards]
     tests = [card["test"] for card in cards if card.get("test")]
     errors += [float(test.get("high") or test["error"]) for test in tests]
@@ -254,7 +260,7 @@ def _number(axes: Any, cards: Sequence[Card], scale: float) -> None:
     taken: list[tuple[float, float]] = []
     knee = knee_card(cards) if cards else None
     for card in sorted(_by_size(cards), key=lambda c: c is not knee):
-        place = (card["bytes"], scale * card["validation"]["error"])
+        place = (size_of(card), scale * card["validation"]["error"])
         x, y = axes.transData.transform(place)
         if any(abs(x - other) < 14 and abs(y - height) < 16 for other, height in taken):
             continue

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.front import Front
-from engine.tables import bytes_text, error_text
+from engine.tables import error_text, size_words
 
 __all__ = ["Progress", "Status", "duration_text"]
 
@@ -243,11 +243,12 @@ def _front_parts(status: Status) -> list[str]:
     if not len(status.front):
         return ["front empty"]
     best, knee = status.front.points[0], status.front.knee()
+    size = status.front.cost if status.front.cost.endswith("bytes") else "bytes"
     return [
         f"front {len(status.front)}",
         f"hypervolume {status.hypervolume:.3f}",
         f"best {error_text(best.values['error'], status.metric)}",
-        f"knee {error_text(knee.values['error'], status.metric)} in {bytes_text(knee.values['bytes'])}",
+        f"knee {error_text(knee.values['error'], status.metric)} in {size_words(knee.values[size], size)}",
     ]
 
 

@@ -25,6 +25,9 @@ from engine.tables import (
     read_cards,
     read_settings,
     read_trials,
+    size_name,
+    size_of,
+    size_text,
 )
 from engine.trial import State, Trial
 
@@ -72,11 +75,11 @@ def _text(value: object) -> str:
 
 def _heading(folder: Path, settings: Mapping[str, Any], cards: Sequence[Card], trials: Sequence[Trial]) -> str:
     metric = str(cards[0].get("metric", "accuracy"))
-    best, knee, smallest = cards[0], knee_card(cards), min(cards, key=lambda card: int(card["bytes"]))
+    best, knee, smallest = cards[0], knee_card(cards), min(cards, key=size_of)
     answers = [("most accurate", best), ("knee", knee), ("smallest", smallest)]
     found = ", ".join(
         f'{what} <a href="#member-{card["member"]:02d}">{error_text(card["validation"]["error"], metric)}'
-        f" in {bytes_text(card['bytes'])}</a>"
+        f" in {size_text(card)}</a>"
         for what, card in answers
     )
     count = sum(trial.is_paid for trial in trials)
@@ -107,8 +110,9 @@ def _named(value: Any) -> str:
 def _table(cards: Sequence[Card]) -> str:
     metric = str(cards[0].get("metric", "accuracy"))
     unit = " %" if is_share(metric) else ""
-    names = ["member", f"validation{unit}", f"test{unit}", "95 % interval", "bytes", "parameters", "coding", "µs a row"]
-    heads = "".join(f"<th{_left(name)}><button>{_text(name)}</button></th>" for name in names)
+    sizes = dict.fromkeys((size_name(cards), "bytes"))
+    names = ["member", f"validation{unit}", f"test{unit}", "95 % interval", *sizes, "parameters", "coding", "µs a row"]
+    heads = "".join(f"<th{_left(name)}><button>{_text(name.replace('_', ' '))}</button></th>" for name in names)
     knee = knee_card(cards)
     rows = "\n".join(_row(card, metric, ' class="knee"' if card is knee else "") for card in cards)
     return (
@@ -129,7 +133,7 @@ def _row(card: Card, metric: str, kind: str) -> str:
         (card["validation"]["error"], error_number(card["validation"]["error"], metric)),
         (test.get("error", ""), error_number(test.get("error"), metric)),
         (test.get("low", ""), _interval(test, metric)),
-        (card["bytes"], f"{card['bytes']:,}"),
+        *[(card[name], f"{card[name]:,}") for name in dict.fromkeys((size_name([card]), "bytes"))],
         (card.get("parameters", ""), f"{card['parameters']:,}" if card.get("parameters") is not None else "-"),
     ]
     numbers = "".join(f'<td data-key="{_text(key)}">{shown}</td>' for key, shown in cells)
@@ -149,7 +153,7 @@ def _member(folder: Path, card: Card, *, is_knee: bool) -> str:
     metric, number = str(card.get("metric", "accuracy")), f"{card['member']:02d}"
     tag = '<span class="tag">knee</span>' if is_knee else ""
     tag += "" if card.get("finished", True) else '<span class="tag">not finished: as the search left it</span>'
-    head = f"{error_text(card['validation']['error'], metric)} in {bytes_text(card['bytes'])}"
+    head = f"{error_text(card['validation']['error'], metric)} in {size_text(card)}"
     return "\n".join(
         [
             f'<article id="member-{number}"><header><h3>{number} · {head}</h3>{tag}',

@@ -22,6 +22,10 @@ from engine.tables import (
     print_table,
     read_cards,
     read_trials,
+    size_name,
+    size_of,
+    size_text,
+    size_words,
 )
 from engine.trial import Point, Trial
 
@@ -58,7 +62,7 @@ def _told(wanted: _Wanted) -> str:
 
 def describe_run(cards: Sequence[Card]) -> list[str]:
     """Return the lines under the table of a front: most accurate, knee, smallest."""
-    named = {"most accurate": cards[0], "knee": knee_card(cards), "smallest": min(cards, key=lambda c: int(c["bytes"]))}
+    named = {"most accurate": cards[0], "knee": knee_card(cards), "smallest": min(cards, key=size_of)}
     return ["", *[f"{name + ':':<15}{_headline(card)}" for name, card in named.items()]]
 
 
@@ -105,7 +109,7 @@ def _headline(card: Card) -> str:
     text = f"member {card['member']:02d}, {error_text(_error(card), _metric(card))} validation error"
     if test:
         text += f", {error_text(test['error'], _metric(card))} test error"
-    return f"{text}, {bytes_text(card['bytes'])}"
+    return f"{text}, {size_text(card)}"
 
 
 def _facts(card: Card) -> list[str]:
@@ -134,23 +138,24 @@ def _dominated(card: Card, trials: Sequence[Trial]) -> list[str]:
     if not own:
         return ["  the record has no trial with its key; it cannot be compared with the others."]
     number, point = own[0]
-    here = _pair(point)
-    beaten = [(other, p) for other, p in scored if is_dominated(_pair(p), [here])]
-    beaten.sort(key=lambda entry: _distance(here, _pair(entry[1])))
+    size = size_name([card])
+    here = _pair(point, size)
+    beaten = [(other, p) for other, p in scored if is_dominated(_pair(p, size), [here])]
+    beaten.sort(key=lambda entry: _distance(here, _pair(entry[1], size)))
     metric = _metric(card)
-    picked = f"trial {number}, {error_text(here[0], metric)} in {bytes_text(here[1])}"
-    if not any(is_dominated(here, [_pair(p)]) for _, p in scored):
+    picked = f"trial {number}, {error_text(here[0], metric)} in {size_words(here[1], size)}"
+    if not any(is_dominated(here, [_pair(p, size)]) for _, p in scored):
         picked += ", on the front of the search: no trial was as good on both"
     lines = [f"  {picked}", f"  it dominates {len(beaten)} of {len(scored)} points" + ("; nearest:" if beaten else ".")]
     lines += [
-        f"    trial {other:>4}  {error_text(p.values['error'], metric):>9}  {bytes_text(p.values['bytes']):>11}"
+        f"    trial {other:>4}  {error_text(p.values['error'], metric):>9}  {bytes_text(p.values[size]):>11}"
         for other, p in beaten[:NEIGHBOURS]
     ]
     return lines
 
 
-def _pair(point: Point) -> tuple[float, float]:
-    return point.values["error"], point.values["bytes"]
+def _pair(point: Point, size: str) -> tuple[float, float]:
+    return point.values["error"], point.values[size]
 
 
 def _distance(here: tuple[float, float], other: tuple[float, float]) -> float:
@@ -162,7 +167,7 @@ def _distance(here: tuple[float, float], other: tuple[float, float]) -> float:
 def _neighbour(card: Card, other: Card | None, nothing: str) -> str:
     if other is None:
         return nothing
-    size = int(other["bytes"]) - int(card["bytes"])
+    size = size_of(other) - size_of(card)
     return f"{_headline(other)} ({_change(_error(other) - _error(card), _metric(card))}, {size:+,} B)"
 
 
@@ -176,7 +181,7 @@ def _price(card: Card, better: Card | None) -> str:
     step, name = (0.001, "0.1 points of error") if share else (0.001, f"0.001 of {_metric(card)}")
     if better is None:
         return f"the next {name}: no member is more accurate, at any size."
-    gain, cost = _error(card) - _error(better), int(better["bytes"]) - int(card["bytes"])
+    gain, cost = _error(card) - _error(better), size_of(better) - size_of(card)
     if gain <= 0:
         return f"the next {name}: no price, member {better['member']:02d} has the same validation error."
     if cost <= 0:

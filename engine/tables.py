@@ -34,6 +34,10 @@ __all__ = [
     "read_cards",
     "read_settings",
     "read_trials",
+    "size_name",
+    "size_of",
+    "size_text",
+    "size_words",
     "write_front_csv",
 ]
 
@@ -88,6 +92,42 @@ def bytes_text(value: float) -> str:
     return f"{value:,.0f} B"
 
 
+def size_name(cards: Sequence[Card]) -> str:
+    """Return the name of the size that a front counts: `bytes` of the files, or what their cards name as `counted`."""
+    return str(cards[0].get("counted", "bytes")) if cards else "bytes"
+
+
+def size_of(card: Card) -> int:
+    """Return the size that the front of a card counts.
+
+    Example:
+        >>> size_of({"bytes": 421}), size_of({"bytes": 421, "sql_bytes": 218, "counted": "sql_bytes"})
+        (421, 218)
+    """
+    return int(card[card.get("counted", "bytes")])
+
+
+def size_text(card: Card) -> str:
+    """Return that size in words.
+
+    Example:
+        >>> size_text({"bytes": 421, "sql_bytes": 218, "counted": "sql_bytes"})
+        '218 B of sql'
+    """
+    return size_words(size_of(card), size_name([card]))
+
+
+def size_words(value: float, name: str) -> str:
+    """Return a size in words: bytes of a file, or of a form whose name begins that of the size.
+
+    Example:
+        >>> size_words(421, "bytes"), size_words(218, "sql_bytes")
+        ('421 B', '218 B of sql')
+    """
+    form = name.removesuffix("bytes").strip("_")
+    return bytes_text(value) + (f" of {form}" if form else "")
+
+
 def front_table(cards: Sequence[Card]) -> Table:
     """Make the table of a front, in order of validation error.
 
@@ -99,9 +139,11 @@ def front_table(cards: Sequence[Card]) -> Table:
     metric = str(cards[0].get("metric", "accuracy")) if cards else "accuracy"
     unit = error_unit(metric)
     error_name = f"err {unit}" if is_share(metric) else unit if len(unit) <= LONGEST_UNIT else "err"
+    counted = size_name(cards)
+    sizes = dict.fromkeys((counted, "bytes"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    for name in ("#", f"valid {error_name}", f"test {error_name}", "95 % of test", "bytes", "params"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("#", f"valid {error_name}", f"test {error_name}", "95 % of test", *sizes, "params"):
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     table.add_column("coding")  # only a column that may wrap gives room away; its cells then do not wrap
     table.add_column("us/row", justify="right", no_wrap=True)
     for place, card in enumerate(sorted(cards, key=lambda c: float(c["validation"]["error"]))):
@@ -111,7 +153,7 @@ def front_table(cards: Sequence[Card]) -> Table:
             error_number(card["validation"]["error"], metric),
             error_number(test.get("error"), metric),
             _interval(test, metric),
-            f"{card['bytes']:,}",
+            *[f"{card[name]:,}" for name in sizes],
             _count(card.get("parameters")),
             Text(str(card.get("coding") or "-"), no_wrap=True, overflow="ellipsis"),
             _latency(card.get("latency_us")),
@@ -134,14 +176,16 @@ def print_table(table: Table, stream: TextIO | None = None) -> None:
 
 def write_front_csv(path: Path | str, cards: Iterable[Card]) -> None:
     """Write `front.csv`: one line a member, errors as shares, empty where nothing was measured."""
+    cards = list(cards)
+    names = dict.fromkeys((*COLUMNS, size_name(cards)))
     with Path(path).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(names)
         for place, card in enumerate(cards):
             valid, test = card["validation"], card.get("test") or {}
             errors = [valid["error"], valid.get("low"), valid.get("high")]
             errors += [test.get("error"), test.get("low"), test.get("high")]
-            rest = [card.get(name) for name in COLUMNS[7:]]
+            rest = [card.get(name) for name in list(names)[7:]]
             writer.writerow(["" if v is None else v for v in (card.get("member", place), *errors, *rest)])
 
 
@@ -161,6 +205,7 @@ def read_cards(run_folder: Path | str) -> list[Card]:
             card = json.loads(path.read_text(encoding="utf-8"))
             card["member"] = int(path.parent.name)
             card["bytes"] = int(card["bytes"])
+            size_of(card)
             float(card["validation"]["error"])
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{path} must be a card with bytes and validation.error, got {error!r}.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from engine.data import Dataset, Rows, Signature
@@ -11,7 +10,7 @@ from engine.errors import SettingsError, did_you_mean
 from rules.generators.constraints import PREFERENCE, Constraints
 from rules.language.read import read_rules
 from rules.language.table import Table
-from rules.language.user_rules import UserRules
+from rules.language.user_rules import Demands, UserRules
 
 __all__ = ["demands_for", "demands_of"]
 
@@ -80,14 +79,12 @@ def demands_for(
     ]
     if problems:
         raise SettingsError("\n".join(problems))
-    found = Constraints() if file is None else _constraints(read_rules(file, Table.of(signature, rows)))
-    return replace(
-        found,
-        without=found.without | set(banned),
-        monotone={**found.monotone, **monotone},
-        max_rules=_stricter(found.max_rules, max_rules),
-        max_conditions=_stricter(found.max_conditions, max_conditions),
+    own = Demands(
+        forbidden_columns=tuple(banned), monotone=monotone, max_rules=max_rules, max_conditions=max_conditions
     )
+    if file is None:
+        return _constraints(UserRules(demands=own))
+    return _constraints(read_rules(file, Table.of(signature, rows), also=own))
 
 
 def _constraints(user: UserRules) -> Constraints:
@@ -110,8 +107,3 @@ def _constraints(user: UserRules) -> Constraints:
         default=user.default,
         abstain=user.abstain,
     )
-
-
-def _stricter(first: int | None, second: int | None) -> int | None:
-    known = [value for value in (first, second) if value is not None]
-    return min(known) if known else None

@@ -224,5 +224,5 @@ def written(model: RuleSet, gate: Mapping[str, np.ndarray], *, bytes_of: str = "
         "parity": proof.to_json(),
     }
     if bytes_of != "onnx":
-        card[bytes_name(bytes_of)] = len(content_of(model, bytes_of))
+        card |= {bytes_name(bytes_of): len(content_of(model, bytes_of)), "counted": bytes_name(bytes_of)}
     return replace(artifact, card=card)

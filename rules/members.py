@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ REPEATS = 5
 STABLE_ROWS = 5_000
 
 
-def write_members(run: Run, loaded: Loaded, constraints: Constraints, *, bytes_of: str = "onnx") -> None:
+def write_members(
+    run: Run, loaded: Loaded, constraints: Constraints, *, bytes_of: str = "onnx", tell: Callable[[str], None]
+) -> None:
     """Write the rules, as JSON, text, SQL and Python, and their report into the folder of every member of a front.
 
     Args:
@@ -32,6 +35,7 @@ def write_members(run: Run, loaded: Loaded, constraints: Constraints, *, bytes_o
             test rows if there are any.
         constraints: The user's.
         bytes_of: The form whose length was the second axis; it is written too.
+        tell: Takes a line when a member is done.
     """
     data = loaded.dataset
     train, valid = data.train(-1), data.valid(-1)
@@ -60,6 +64,7 @@ def write_members(run: Run, loaded: Loaded, constraints: Constraints, *, bytes_o
             sizes=sizes,
         )
         write_report(report, folder, title=f"{run.folder.resolve().name}, member {number:02d}")
+        tell(f"rules and report {number + 1}/{len(cards)}")
 
 
 def _line(number: int, card: dict[str, Any], bytes_of: str) -> dict[str, Any]:

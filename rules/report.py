@@ -72,9 +72,12 @@ class Report:
 
 
 MEANINGS = (
-    "Precision is the share of the rows of a rule that have the class it speaks for, with its 95 % interval; by "
-    "luck is how likely rows drawn blindly would be right as often (however many rules were looked at); alone is "
-    "the share of all rows that no other rule covers; shadowed is the share of its rows that rules above it cover too."
+    "Covers is the share of all rows for which the rule holds. Precision is the share of those that have the class it "
+    "speaks for, with its 95 % interval; lift is how many times that is the share of the class in all rows. By luck is "
+    "how likely rows drawn blindly would be right as often (however many rules were looked at). Alone is the share of "
+    "all rows that no other rule covers, so far that which this rule and those above it cover, shadowed the share of "
+    "its rows that rules above it cover too. Unseen rows is the precision on rows that the rule did not learn from; "
+    "gap is how much smaller that is."
 )
 RULE_COLUMNS = {
     "rule": "rule",

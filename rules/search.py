@@ -36,6 +36,7 @@ def run(settings: Settings) -> Run:
     """
     from engine.artifact import Artifact
     from engine.launch import search
+    from engine.progress import Progress
     from rules.demands import demands_of
     from rules.family import RuleModels, bytes_name
     from rules.members import write_members
@@ -60,7 +61,7 @@ def run(settings: Settings) -> Run:
         return replace(settings, cost=bytes_name(settings.bytes_of)), family  # type: ignore[arg-type]
 
     found = search(settings, complete, name=settings.space.name)
-    write_members(found, *seen[0], bytes_of=settings.bytes_of)
+    write_members(found, *seen[0], bytes_of=settings.bytes_of, tell=Progress(quiet=settings.quiet).note)
     return found
 
 
@@ -70,17 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(plain: dict[str, Any], told: list[str]) -> int:
         from engine.ending import ending
         from engine.settings import build
-        from rules.family import bytes_name
         from rules.settings import Settings
 
-        settings = build(Settings, plain)
-        found = run(settings)
-        code = ending(found, "rules.search", told)
-        if settings.bytes_of != "onnx":
-            name = bytes_name(settings.bytes_of)
-            sizes = [f"{place:02d} {member.artifact.card[name]:,} B" for place, member in enumerate(found.members)]
-            sys.stdout.write(f"The front counts the rules as {settings.bytes_of}: {', '.join(sizes)}.\n")
-        return code
+        found = run(build(Settings, plain))
+        return ending(found, "rules.search", told)
 
     return command("rules", work, arguments)
 

@@ -19,6 +19,7 @@ from rules.generators.whole import Card, whole_points
 from rules.outputs import Points
 from rules.rule import Rule
 from rules.ruleset import RuleSet
+from rules.signs import sign_of
 
 __all__ = ["PointsKind", "ScoreGenes", "scored", "scores"]
 
@@ -61,7 +62,10 @@ def scores(examples: Examples, genes: ScoreGenes) -> Iterator[tuple[int, RuleSet
     must = [rule.condition for rule in constraints.must]
     fixed = [examples.holds(condition)[examples.sample] for condition in must]
     held = np.array([*fixed, *masks], bool).reshape(len(must) + len(boxes), len(targets)).T
-    signs = np.array([0] * len(must) + [constraints.sign(data, box) or 0 for box in boxes], np.int64)
+    signs = np.array(
+        [sign_of(c, constraints.monotone) or 0 for c in must] + [constraints.sign(data, box) or 0 for box in boxes],
+        np.int64,
+    )
     favour = np.array(
         [1.0] * len(must) + [constraints.favour(data, box) / data.size(box) ** genes.brevity for box in boxes]
     )

@@ -14,6 +14,7 @@ from rules.generators.examples import Examples
 from rules.generators.refit import fitted, patterns, probabilities
 from rules.generators.scores import PointsKind, scored
 from rules.ruleset import RuleSet
+from rules.signs import sign_of
 
 __all__ = ["SumGenes", "sums"]
 
@@ -52,7 +53,7 @@ def sums(examples: Examples, genes: SumGenes) -> Iterator[tuple[int, RuleSet]]:
     literals = [box for box in literals if constraints.allows(data, box, 1.0)]
     targets, weights = examples.targets[examples.sample], examples.weights[examples.sample]
     must = [rule.condition for rule in constraints.must]
-    conditions, signs = list(must), [0] * len(must)
+    conditions, signs = list(must), [sign_of(condition, constraints.monotone) or 0 for condition in must]
     columns = [examples.holds(condition)[examples.sample] for condition in must]
     chosen: list[list[int]] = [list(range(len(must)))] if must else []
     if literals:

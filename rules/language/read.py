@@ -13,7 +13,7 @@ from rules.language.document import Document, Node, open_document
 from rules.language.rules import RulesReader
 from rules.language.sense import check_sense
 from rules.language.table import Table
-from rules.language.user_rules import UserRules
+from rules.language.user_rules import Demands, UserRules
 from rules.outputs import Label, Output
 from rules.rule import Band, Policy
 
@@ -23,13 +23,14 @@ KEYS = ("columns", "classes", "policy", "rules", "default", "abstain", "demands"
 POLICIES: tuple[Policy, ...] = ("first", "sum", "vote", "unique")
 
 
-def read_rules(path: str | Path, table: Table, *, is_whole: bool = False) -> UserRules:
+def read_rules(path: str | Path, table: Table, *, is_whole: bool = False, also: Demands | None = None) -> UserRules:
     r"""Read and validate a file of rules.
 
     Args:
         path: YAML.
         table: Columns and classes of the data, and rows to validate against: those to train on.
         is_whole: Whether there will be no learned rules: then the file must say what holds where no rule applies.
+        also: Demands beside those of the file.
 
     Raises:
         SettingsError: With everything that is amiss, a line each: file, line, rule, what must hold, what to do.
@@ -55,6 +56,7 @@ def read_rules(path: str | Path, table: Table, *, is_whole: bool = False) -> Use
         abstain=_band(document, found["abstain"], table) if "abstain" in found else None,
         demands=read_demands(document, found["demands"], table) if "demands" in found else made.demands,
     )
+    made = replace(made, demands=made.demands.joined(also or Demands()))
     if is_whole and "default" not in found and policy != "sum":
         document.add(root, "default", "it must be given where no rules are learned: a class, or `{abstain: true}`")
     if not (document.problems and "rules" not in found):

@@ -10,6 +10,7 @@ import numpy as np
 from rules.analysis import Overlap, overlaps
 from rules.atoms import Numbers
 from rules.boxes import covers, is_covered, meet
+from rules.language.directions import check_directions
 from rules.language.document import Document, Node
 from rules.language.rules import Entry
 from rules.language.table import Table
@@ -25,6 +26,7 @@ def check_sense(document: Document, entries: Sequence[Entry], made: UserRules, t
     check_disagreements(document, entries, made, table)
     check_reach(document, entries, made)
     check_demands(document, entries, made, table, root)
+    check_directions(document, entries, made, table.classes)
     check_support(document, entries, made, table)
 
 

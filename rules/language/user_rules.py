@@ -48,6 +48,22 @@ class Demands:
     min_support: float = 0.0
     min_precision: float = 0.0
 
+    def joined(self, other: Demands) -> Demands:
+        """Return both demands at once: the stricter one of each, the other's where there can be only one."""
+        return Demands(
+            tuple(dict.fromkeys((*self.forbidden_columns, *other.forbidden_columns))),
+            (*self.forbidden, *other.forbidden),
+            tuple(dict.fromkeys((*self.preferred_columns, *other.preferred_columns))),
+            (*self.preferred, *other.preferred),
+            {**self.monotone, **other.monotone},
+            {**self.thresholds, **other.thresholds},
+            {**self.costs, **other.costs},
+            _least(self.max_rules, other.max_rules),
+            _least(self.max_conditions, other.max_conditions),
+            max(self.min_support, other.min_support),
+            max(self.min_precision, other.min_precision),
+        )
+
 
 @final
 @dataclass(frozen=True)
@@ -100,3 +116,7 @@ class UserRules:
             )
         columns = table.numeric_columns, table.categorical_columns
         return RuleSet(self.rules, self.policy, default, table.classes, *columns, self.abstain)
+
+
+def _least(first: int | None, second: int | None) -> int | None:
+    return min((value for value in (first, second) if value is not None), default=None)

@@ -125,6 +125,17 @@ def test_directions_are_certified(name):
             assert certified(model, column, direction).is_proven, (model.to_json(), column)
 
 
+@pytest.mark.parametrize("name", ["score", "sum"])
+def test_the_points_of_a_rule_of_ones_own_keep_a_direction(name):
+    rows, signature = table()
+    against = Rule("mine", Condition((Numbers("a", low=0.5),)), Points((1.0,)), source="user")
+    constraints = Constraints(monotone={"a": -1}, must=(against,))  # the data rise with `a`
+    path = list(generate(rows, signature, {"generator": name, "rules": 6, **GENES[name]}, constraints))
+    assert path
+    for _, model in path:
+        assert certified(model, "a", -1).is_proven, model.to_json()
+
+
 @pytest.mark.parametrize("name", GENERATORS)
 def test_demands_are_kept(name):
     rows, signature = table()

@@ -8,6 +8,7 @@ import pytest
 from engine.errors import SettingsError
 from rules.language.read import declared_table, read_rules
 from rules.language.table import Table
+from rules.language.user_rules import Demands
 
 INPUTS = {
     "x": np.array([[15, 100, 0], [20, 2000, 1], [30, 3000, 1], [44, np.nan, 0], [70, 9000, 1]], np.float32),
@@ -145,6 +146,17 @@ FILES = {
                           "rule a: it holds for 0.2 of the rows, less than demands.min_support 0.5; widen it"),
     "precision of a rule": ("rules:\n- {id: a, when: age > 40, then: yes}\ndemands: {min_precision: 0.9}",
                             "rule a: 0.5 of its rows are yes, less than demands.min_precision 0.9; narrow it"),
+    "direction of two hard rules": (
+        "demands: {monotone: {age: increasing}}\nrules:\n- {id: a, when: age < 18 AND town = 'Ulm', then: yes, stage: before}\n"
+        "- {id: b, when: age > 15 AND income > 60, then: no, stage: after}",
+        "line 4: rule b: it and rule a (line 3) break demands.monotone, age: increasing; at age = 0 rule a gives more than rule b at "
+        "100, where town = 'Ulm' and income = 300; change one"),
+    "direction of a sure rule": ("demands: {monotone: {age: increasing}}\nrules:\n- {id: a, when: age < 18, then: yes}",
+                                 "rule a: it is sure of yes, so demands.monotone, age: increasing, asks the same of all larger values of age"),
+    "direction of an interval": ("policy: sum\ndemands: {monotone: {age: increasing}}\nrules:\n- {id: a, when: age BETWEEN 18 AND 60, points: 1}",
+                                 "rule a: what it says breaks demands.monotone, age: increasing; let it ask for one end"),
+    "direction of points": ("policy: sum\ndemands: {monotone: {age: decreasing}}\nrules:\n- {id: a, when: age > 60, points: 1}",
+                            "rule a: what it says breaks demands.monotone, age: decreasing"),
     "unknown demand": ("demands: {max_rule: 3}", "demands: unknown key max_rule; did you mean 'max_rules'?"),
 }  # fmt: skip
 
@@ -209,6 +221,33 @@ def test_all_problems_are_told_at_once_in_order_of_lines(tmp_path):
     text = "rules:\n- {id: a, when: agee < 3, then: yess}\n- {id: b, when: town = 'x'}\ndefault: maybe\n"
     lines = told(tmp_path, text).splitlines()
     assert [line.split(":")[1] for line in lines] == [" line 2", " line 2", " line 3", " line 3", " line 4"]
+
+
+KEPT = {
+    "hard rules on the right sides": "- {id: a, when: age < 18, then: no, stage: before}\n- {id: b, when: age > 60, then: yes, stage: after}",
+    "one hard rule may override": "- {id: a, when: age < 18, then: yes, stage: before}",
+    "a list that rises": "- {id: a, when: age < 18, then: no}\n- {id: b, when: age < 60, then: yes}\n- {id: c, when: age >= 60, then: yes}",
+    "missing values have no direction": "- {id: a, when: age IS NULL, then: yes, stage: before}\n- {id: b, when: age > 60, then: yes}",
+    "a hard rule about something else": "- {id: a, when: age < 18, then: yes, stage: before}\n- {id: b, when: income > 60, then: no, stage: after}",
+    "other rows": "- {id: a, when: age < 18 AND town = 'Ulm', then: yes, stage: before}\n- {id: b, when: age > 60 AND town = 'Bonn', then: no, stage: before}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_rules_that_keep_a_direction_are_taken(tmp_path, kind):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"demands: {{monotone: {{age: increasing}}}}\nrules:\n{KEPT[kind]}")
+    assert read_rules(path, TABLE).demands.monotone == {"age": 1}
+
+
+def test_demands_beside_the_file_are_held_against_its_rules(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("demands: {max_rules: 3, min_support: 0.1}\nrules:\n- {id: a, when: age < 18, then: yes}")
+    assert read_rules(path, TABLE, also=Demands(max_rules=2)).demands == Demands(max_rules=2, min_support=0.1)
+    with pytest.raises(SettingsError, match=r"it is sure of yes, so demands\.monotone, age: increasing"):
+        read_rules(path, TABLE, also=Demands(monotone={"age": 1}))
+    with pytest.raises(SettingsError, match=r"it uses column age, which demands\.forbid forbids"):
+        read_rules(path, TABLE, also=Demands(forbidden_columns=("age",)))
 
 
 def test_there_are_forty_kinds_of_mistake():

@@ -13,6 +13,8 @@ from engine.errors import DataError, SettingsError
 from engine.finisher import FinishSettings
 from engine.load import DataSettings, load
 from engine.settings import build
+from engine.show import describe_run
+from engine.tables import read_cards, size_of
 from rules.demands import demands_of
 from rules.family import RuleModels
 from rules.generators.constraints import Constraints
@@ -133,6 +135,11 @@ def test_the_form_whose_bytes_count_is_named(tmp_path):
     assert found.study.front.points[0].values["sql_bytes"] <= 1200
     report = json.loads((found.folder / "front" / "00" / "rules_report.json").read_text())
     assert report["front"][0]["sql_bytes"] == told[0]
+    cards = read_cards(found.folder)
+    assert [size_of(card) for card in cards] == told
+    assert f"{told[0]:,} B of sql" in "\n".join(describe_run(cards))
+    assert "sql bytes" in (found.folder / "report.html").read_text(encoding="utf-8")
+    assert (found.folder / "front.csv").read_text().splitlines()[1].endswith(f",{told[0]}")
 
 
 def test_bytes_are_one_axis_alone():
