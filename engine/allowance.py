@@ -41,18 +41,27 @@ class TrialSettings:
             raise SettingsError("\n".join(problems))
 
 
-def seconds_of(seconds: float | None, effort: float) -> Callable[[Any], float | None] | None:
+def seconds_of(
+    seconds: float | None, effort: float, grace: float | None = None
+) -> Callable[[Any], float | None] | None:
     """Return what tells how long a task may run, or None where all run for as long as they take.
 
     Args:
         seconds: That a trial may run.
         effort: How many times longer a winner is trained.
+        grace: Seconds that a trial may go on after its deadline, a winner's training none; None where deadlines end
+            nothing.
     """
-    if seconds is None:
+    if seconds is None and grace is None:
         return None
 
-    def limit(task: Any) -> float:
+    def limit(task: Any) -> float | None:
         is_long = isinstance(task, Finish)
-        return seconds * (max(1.0, effort) * (2 if task.refit else 1) if is_long else 1.0)
+        known = []
+        if seconds is not None:
+            known.append(seconds * (max(1.0, effort) * (2 if task.refit else 1) if is_long else 1.0))
+        if grace is not None and task.deadline is not None:
+            known.append(max(0.0, task.deadline.left() + (0.0 if is_long else grace)))
+        return min(known, default=None)
 
     return limit

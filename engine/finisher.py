@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import shutil
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -25,12 +26,11 @@ from engine.groups import group_report
 from engine.intervals import wilson
 from engine.record import RunFolder
 from engine.score import error_of, latency_us
-from engine.space import Candidate
 from engine.study import LOSSES_ALLOWED, seed_of
 from engine.tables import write_front_csv
 from engine.threshold import Decision, ThresholdSettings, choose_decision
 from engine.trial import Point, Trial
-from engine.winners import count_in_time, spread
+from engine.winners import Pace, count_in_time, seconds_by_key, seconds_to_test, spread
 from engine.work import Build, Done, Finish
 
 __all__ = ["FinishSettings", "Finisher", "Member"]
@@ -96,7 +96,8 @@ class Finisher:
         refit: As decided for this data.
         teacher: The user's, or None for the best member of the front.
         told: What every card says, `split` among it.
-        deadline: By which the files shall be written.
+        deadline: By which everything shall be written, report included.
+        writing_seconds: That the report takes.
         watch: Told (finished, to finish).
         threshold: How labels are chosen.
         valid: Rows on which they are chosen, of the last pair; None where nothing is chosen.
@@ -115,11 +116,13 @@ class Finisher:
     teacher: Artifact | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
     deadline: Deadline | None = None
+    writing_seconds: float = 0.0
     watch: Callable[[int, int], None] = lambda _finished, _of: None
     threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
     valid: Rows | None = None
     protected: Mapping[str, np.ndarray] = field(default_factory=dict)
     _failures: dict[str, str] = field(default_factory=dict)
+    _until: Deadline | None = None  # by which training shall be over
 
     def run(self, front: Front, trials: Sequence[Trial], *, is_training: bool = True) -> list[Member]:
         """Finish the front, write `front/` and `front.csv`, and return the members, most accurate first.
@@ -134,8 +137,8 @@ class Finisher:
         finished: dict[str, Artifact] = {}
         if self.settings.members > 0 and len(front):
             winners = spread(front, self.settings.members)
-            paid = {trial.candidate.key: trial.seconds for trial in trials if trial.is_paid}
-            seconds = paid if is_training else None
+            self._until = self._end_of_training([files[point.sha256] for point in front])
+            seconds = seconds_by_key(trials) if is_training else None
             teacher = self.teacher or self._best_teacher(winners, files[front.points[0].sha256], seconds)
             finished = self._finished(winners, teacher, seconds)
         members = [
@@ -195,13 +198,14 @@ class Finisher:
 
         self.watch(0, len(winners))
         limit = int(best.values["bytes"])
-        self._collect([Finish(0, best.candidate, seed_of(self.seed, best.candidate), limit, refit=False)], keep)
+        seed, until = seed_of(self.seed, best.candidate), self._until
+        self._collect([Finish(0, best.candidate, seed, limit, refit=False, deadline=until)], keep)
         return taught[0] if taught else own
 
     def _finished(
         self, winners: Sequence[Point], teacher: Artifact, seconds: Mapping[str, float] | None
     ) -> dict[str, Artifact]:
-        """Take over results of an earlier run, and train the other winners, the largest first.
+        """Take over results of an earlier run, and train the other winners: largest first, in a limited time quickest.
 
         Args:
             winners: To train.
@@ -216,9 +220,12 @@ class Finisher:
                 found[point.candidate.key] = Artifact.load(place)
             elif seconds is not None:
                 limit, seed = int(point.values["bytes"]), seed_of(self.seed, point.candidate)
-                tasks.append(Finish(number, point.candidate, seed, limit, self.refit, teacher))
-        tasks = self._fitting(tasks, seconds or {})
-        tasks.sort(key=lambda task: (-(self.family.macs(task.candidate) or task.max_bytes), task.number))
+                tasks.append(Finish(number, point.candidate, seed, limit, self.refit, teacher, self._until))
+        costs = {task.number: (seconds or {}).get(task.candidate.key, 0.0) for task in tasks}
+        sizes = {task.number: -(self.family.macs(task.candidate) or task.max_bytes) for task in tasks}
+        first = sizes if self._until is None else costs
+        tasks.sort(key=lambda task: (first[task.number], task.number))
+        pace = Pace(self.settings.effort * (2 if self.refit else 1))
         total = len(found) + len(tasks)
         self.watch(len(found), total)
 
@@ -229,43 +236,58 @@ class Finisher:
                 found[task.candidate.key] = timed
             if done.error:
                 self._failures[task.candidate.key] = done.error
+            else:
+                pace.learn(costs[task.number], done.seconds)
             self.watch(len(found), total)
 
-        self._collect(tasks, keep)
+        def fits(task: Build | Finish, is_first: bool) -> bool:
+            cost = costs[task.number] if is_first and not pace.is_learned else pace.expected(costs[task.number])
+            return self._until is None or self._until.left() > cost
+
+        self._collect(tasks, keep, fits)
         return found
 
-    def _fitting(self, tasks: list[Finish], seconds: Mapping[str, float]) -> list[Finish]:
-        """Return the tasks that end before the deadline, judged by the time of their trials, quick ones first."""
+    def _end_of_training(self, own: Sequence[Artifact]) -> Deadline | None:
+        """Return the deadline less what test rows, cards and report will take."""
         if self.deadline is None:
-            return tasks
-        costs = {task.number: self._seconds_to_finish(task.candidate, seconds) for task in tasks}
-        order = sorted(tasks, key=lambda task: (costs[task.number], task.number))
-        count = count_in_time([costs[task.number] for task in order], self.deadline.left(), self.backend.slots)
-        return order[:count]
+            return None
+        told = seconds_to_test(own, self.test) if self.test is not None and len(self.test) else 0.0
+        return Deadline(self.deadline.moment - self.writing_seconds - told)
 
     def _has_time_to_teach(self, winners: Sequence[Point], seconds: Mapping[str, float]) -> bool:
         """Say whether the best member can be trained once more before all winners are."""
-        if self.deadline is None:
+        if self._until is None:
             return True
-        costs = [self._seconds_to_finish(point.candidate, seconds) for point in winners]
-        left = self.deadline.left() - seconds.get(winners[0].candidate.key, 0.0) * self.settings.effort
+        effort = self.settings.effort
+        costs = [seconds.get(p.candidate.key, 0.0) * effort * (2 if self.refit else 1) for p in winners]
+        left = self._until.left() - seconds.get(winners[0].candidate.key, 0.0) * effort
         return count_in_time(sorted(costs), left, self.backend.slots) == len(winners)
-
-    def _seconds_to_finish(self, candidate: Candidate, seconds: Mapping[str, float]) -> float:
-        return seconds.get(candidate.key, 0.0) * self.settings.effort * (2 if self.refit else 1)
 
     def _place(self, point: Point, teacher: Artifact | None, *, refit: bool) -> Path:
         sha256 = None if teacher is None else teacher.sha256
         text = json.dumps([point.candidate.key, self.seed, sha256, refit, self.settings.effort, point.values["bytes"]])
         return self.folder.path / "finished" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _collect(self, tasks: Sequence[Build | Finish], keep: Callable[[Build | Finish, Done], None]) -> None:
-        """Run tasks; those whose worker is lost run again, within limits."""
+    def _collect(
+        self,
+        tasks: Sequence[Build | Finish],
+        keep: Callable[[Build | Finish, Done], None],
+        fits: Callable[[Build | Finish, bool], bool] = lambda _task, _is_first: True,
+    ) -> None:
+        """Run tasks in their order; those whose worker is lost run again, within limits.
+
+        `fits` is asked before a task begins, and whether it would be alone. One that does not fit waits for those under
+        way; where there are none, it is left out, and so are all after it.
+        """
         losses: dict[int, int] = {}
-        for task in tasks:
-            self.backend.submit(task)
-        waiting = len(tasks)
-        while waiting:
+        waiting, under_way = deque(tasks), 0
+        at_once = self.backend.slots if self._until is not None else len(tasks)
+        while True:
+            while waiting and under_way < at_once and fits(waiting[0], not under_way):
+                self.backend.submit(waiting.popleft())
+                under_way += 1
+            if not under_way:
+                return
             outcome = self.backend.wait()
             task, done = outcome.task, outcome.result
             if outcome.is_limit:
@@ -276,7 +298,7 @@ class Finisher:
                     self.backend.submit(task)
                     continue
                 done = Done(error=f"Its worker was lost {losses[task.number]} times: {outcome.lost}.")
-            waiting -= 1
+            under_way -= 1
             keep(task, done)
 
     def _member(self, point: Point, own: Artifact, finished: Artifact | None, cost: str) -> Member:

@@ -42,6 +42,9 @@ from engine.work import Work
 __all__ = ["Named", "Run", "SearchSettings", "search"]
 
 FINISH_SHARE = 0.3  # of `seconds`, kept back for the finisher
+GRACE_SHARE = 0.3  # of the finisher's time, after which a trial that does not stop is ended from outside
+WRITING_SECONDS = 1.0  # of one core, for the report
+LEAST_MEASURED = 0.05  # seconds of one core that tell how busy the machine is
 REFIT_BELOW_ROWS = 10_000
 
 
@@ -149,6 +152,7 @@ def search(
     *,
     name: str,
     loaded: Loaded | None = None,
+    start: float | None = None,
 ) -> Run:
     """Search, finish, and write the run folder.
 
@@ -157,11 +161,13 @@ def search(
         complete: Makes the family for the data, and fills in settings that depend on them.
         name: Of the space, for the name of the run.
         loaded: Data that are in memory already (`load_frame`), in place of what `settings.data` names.
+        start: When the time began to count, by `time.monotonic()`; by default now.
 
     Raises:
         EngineError: For settings, data or a run folder that cannot be used; nothing recorded is lost.
     """
-    start = time.monotonic()
+    begun, worked = time.monotonic(), time.process_time()
+    start = begun if start is None else start
     loaded = load(settings.data, seed=settings.seed) if loaded is None else loaded
     settings, family = complete(loaded)
     check_metric(settings.metric, loaded.dataset)
@@ -174,7 +180,7 @@ def search(
     backend = backend_for(
         settings.backend,
         workers=settings.workers,
-        seconds_of=seconds_of(settings.trial.seconds, settings.finish.effort),
+        seconds_of=seconds_of(settings.trial.seconds, settings.finish.effort, _grace(settings)),
         memory_bytes=settings.trial.memory_bytes,
     )
     closer = threading.Thread(target=backend.close)
@@ -208,6 +214,7 @@ def search(
             )
             finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch)
             finisher.deadline = _deadline(start, settings.seconds)
+            finisher.writing_seconds = WRITING_SECONDS * _slowness(begun, worked)
             members, stop = _guarded_run(study, finisher, watch, closer)
         except OSError as error:
             raise folder.write_error(error) from error
@@ -228,6 +235,24 @@ def _ending(study: Study, stop: KeyboardInterrupt | None) -> tuple[str, ...]:
 
 def _deadline(start: float, seconds: float | None, share: float = 1.0) -> Deadline | None:
     return Deadline(start + share * seconds) if seconds else None
+
+
+def _grace(settings: SearchSettings) -> float | None:
+    """Return how long a trial may go on when the time is up; None where nothing can end it from outside."""
+    if settings.seconds is None or settings.backend.name == "serial":
+        return None
+    return GRACE_SHARE * FINISH_SHARE * settings.seconds
+
+
+def _slowness(begun: float, worked: float) -> float:
+    """Return how many times longer work takes than it would on a core of its own.
+
+    Args:
+        begun: Reading of `time.monotonic()` before some work.
+        worked: Reading of `time.process_time()` at the same moment.
+    """
+    own = time.process_time() - worked
+    return max(1.0, (time.monotonic() - begun) / own) if own > LEAST_MEASURED else 1.0
 
 
 def _guarded_run(
@@ -304,14 +329,14 @@ def _problem(settings: SearchSettings, family: Family) -> Problem:
     }
     limits = {"bytes": settings.max_bytes, "macs": settings.max_macs}
     units = {"bytes": "bytes", "macs": "multiply-accumulates", "latency_us": "microseconds"}
+    if settings.cost not in units:  # then the family tells it in the card of each file: bytes of another form
+        units[settings.cost], exact[settings.cost] = "bytes", lambda _candidate: None
+        limits[settings.cost] = limits.pop("bytes")
     others = tuple(
         (Objective(name, units[name], limit), exact[name])
         for name, limit in limits.items()
         if name != settings.cost and limit is not None
     )
-    if settings.cost not in units:  # then the family tells it in the card of each file: bytes of another form
-        units[settings.cost], exact[settings.cost] = "bytes", lambda _candidate: None
-        limits[settings.cost] = settings.max_bytes
     cost = Objective(settings.cost, units[settings.cost], limits.get(settings.cost))
     return Problem(
         family.space,

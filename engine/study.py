@@ -193,7 +193,9 @@ class Study:
     def _collect(self) -> None:
         outcome = self.backend.wait()
         task, done = outcome.task, outcome.result
-        if outcome.is_limit:
+        if outcome.is_limit and task.deadline is not None and task.deadline.is_over():
+            done = Done(is_cut=True)
+        elif outcome.is_limit:
             done = Done(error=f"A limit ended the trial: {outcome.lost}.")
         elif outcome.lost:
             losses = self._losses[task.number] = self._losses.get(task.number, 0) + 1

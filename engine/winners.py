@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import final
 
+import numpy as np
+
+from engine.artifact import Artifact
+from engine.data import Rows
 from engine.front import Front
-from engine.trial import Point
+from engine.trial import Point, Trial
 
-__all__ = ["count_in_time", "spread"]
+__all__ = ["Pace", "count_in_time", "seconds_by_key", "seconds_to_test", "spread"]
+
+MARGIN = 1.3  # of the time that tasks took so far
+TIMED_ROWS = 128  # of the test rows, which tell how long all of them take
+LATENCY_ROWS = 110  # that `engine.score.latency_us` runs one by one
 
 
 def spread(front: Front, count: int) -> list[Point]:
@@ -53,3 +65,63 @@ def count_in_time(costs: Sequence[float], left: float, slots: int) -> int:
             return count
         ends = sorted([ends[0] + cost, *ends[1:]])
     return len(costs)
+
+
+@final
+@dataclass
+class Pace:
+    """How long winners train, in trainings of their trials: supposed first, then learned.
+
+    Args:
+        supposed: Until the first has ended.
+
+    Example:
+        >>> pace = Pace(6.0)
+        >>> pace.learn(cost=2.0, seconds=1.0)
+        >>> pace.expected(4.0) < 3.0
+        True
+    """
+
+    supposed: float
+    _learned: list[float] = field(default_factory=list)
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether one has ended."""
+        return bool(self._learned)
+
+    def learn(self, cost: float, seconds: float) -> None:
+        """Note how long one took whose trial took `cost` seconds."""
+        if cost > 0:
+            self._learned.append(seconds / cost)
+
+    def expected(self, cost: float) -> float:
+        """Return the seconds to expect of one whose trial took `cost` seconds."""
+        return cost * (MARGIN * median(self._learned) if self._learned else self.supposed)
+
+
+def seconds_by_key(trials: Sequence[Trial]) -> dict[str, float]:
+    """Return how long the training of each candidate took, those of a ladder that one training gave included."""
+    paid = [trial for trial in trials if trial.is_paid]
+    found = {point.candidate.key: trial.seconds for trial in paid for point in trial.points}
+    return found | {trial.candidate.key: trial.seconds for trial in paid}
+
+
+def seconds_to_test(files: Sequence[Artifact], rows: Rows) -> float:
+    """Return how long it will take to run files on test rows and to measure their latency, told by a few of the rows.
+
+    Args:
+        files: To run.
+        rows: At least one.
+    """
+    few = rows.take(np.arange(min(TIMED_ROWS, len(rows)))).inputs()
+    one = {name: column[:1] for name, column in few.items()}
+    total = 0.0
+    for file in files:
+        moments = [time.monotonic()]
+        for inputs in (one, few, one):  # the first opens the file
+            file.outputs(inputs)
+            moments.append(time.monotonic())
+        opening, many, alone = np.diff(moments)
+        total += opening + many * len(rows) / min(TIMED_ROWS, len(rows)) + LATENCY_ROWS * alone
+    return float(total)

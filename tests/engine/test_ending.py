@@ -45,6 +45,21 @@ def test_a_search_that_ends_says_why(tmp_path, capsys):
     assert "budget=24" in words
 
 
+@dataclass(frozen=True)
+class Untold(Toy):
+    """A toy that cannot tell the length of a file before it is written."""
+
+    def bytes(self, candidate):
+        return None
+
+
+def test_a_search_without_a_file_says_what_stood_in_its_way(tmp_path, capsys):
+    code, words = last_words(capsys, searched(tmp_path / "run", Untold(), max_bytes=10))
+    assert code == 1
+    assert "No file has at most 10 bytes: the smallest of the " in words
+    assert "Knee" not in words
+
+
 def test_an_interrupted_search_did_not_end(tmp_path, capsys):
     code, words = last_words(capsys, searched(tmp_path / "run", Interrupted(at_build=5)))
     assert code == 130

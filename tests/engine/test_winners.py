@@ -8,7 +8,7 @@ from toy import candidate
 from engine.deadline import Deadline
 from engine.front import Front
 from engine.trial import Point
-from engine.winners import count_in_time, spread
+from engine.winners import count_in_time, seconds_by_key, seconds_to_test, spread
 
 
 def points_of(*pairs):
@@ -53,15 +53,54 @@ def test_when_the_time_is_up_nothing_is_trained(tmp_path):
     assert [m.point for m in members] == list(search.study.front)
 
 
-def test_quick_winners_come_first_when_the_time_is_short(tmp_path, monkeypatch):
-    search = Search(tmp_path / "run")
+class Timed:
+    """A backend whose tasks seem to take so many seconds each."""
+
+    def __init__(self, inner, seconds):
+        self.inner, self.seconds = inner, seconds
+        self.slots, self.submit = inner.slots, inner.submit
+
+    def wait(self):
+        outcome = self.inner.wait()
+        return replace(outcome, result=replace(outcome.result, seconds=self.seconds))
+
+
+def finished_in(search, seconds, monkeypatch):
+    """Finish with seven seconds left, two of the trials having taken a second each and the others a hundred."""
     monkeypatch.setattr("time.monotonic", lambda: 1000.0)
     keys = [point.candidate.key for point in search.study.front]
     trials = [
         replace(trial, seconds=1.0 if trial.candidate.key in keys[:2] else 100.0) for trial in search.study.ended()
     ]
-    search.finisher(deadline=Deadline(1007.0)).run(search.study.front, trials)
-    assert {found.key for found, _, _ in search.family.finished} == set(keys[:2])  # 2 trials x effort 3 = 6 seconds
-    search.family.finished.clear()
-    search.finisher(deadline=Deadline(1007.0), refit=True).run(search.study.front, trials)
-    assert len(search.family.finished) == 1  # a refit takes as long again
+    backend = Timed(search.backend(), seconds)
+    search.finisher(backend=backend, deadline=Deadline(1007.0)).run(search.study.front, trials)
+    return keys, [found.key for found, _, _ in search.family.finished]
+
+
+def test_quick_winners_come_first_and_tell_what_others_would_take(tmp_path, monkeypatch):
+    search = Search(tmp_path / "run")
+    keys, finished = finished_in(search, 3.0, monkeypatch)  # three trainings of a trial: 300 seconds for the others
+    assert sorted(finished) == sorted(keys[:2])
+
+
+def test_winners_that_train_quicker_than_supposed_are_all_trained(tmp_path, monkeypatch):
+    search = Search(tmp_path / "run")
+    keys, finished = finished_in(search, 0.01, monkeypatch)  # a second for the others, where effort 3 says 300
+    assert set(finished[:2]) == set(keys[:2])
+    assert sorted(finished) == sorted(keys)
+
+
+def test_a_point_of_a_ladder_took_as_long_as_its_trial(tmp_path):
+    search = Search(tmp_path / "run")
+    first = search.study.ended()[0]
+    rung = replace(first.points[0], candidate=candidate(99))
+    trial = replace(first, seconds=7.0, points=(*first.points, rung))
+    assert seconds_by_key([trial]) == {first.candidate.key: 7.0, candidate(99).key: 7.0}
+
+
+def test_test_rows_are_timed_by_a_few_of_them(tmp_path):
+    search = Search(tmp_path / "run")
+    files = [search.folder.kept(point.sha256) for point in search.study.front]
+    rows = search.data.rows
+    assert 0 < seconds_to_test(files[:1], rows) < 60
+    assert seconds_to_test([], rows) == 0
