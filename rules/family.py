@@ -214,7 +214,7 @@ def written(model: RuleSet, gate: Mapping[str, np.ndarray], *, bytes_of: str = "
     rows = proof_rows(model, gate, seed=0)
     proof = prove(model, lambda inputs: Answers(artifact.outputs(inputs), None), rows, form="ONNX")
     conditions = sum(comparisons(atom) for rule in model.rules for atom in rule.condition.atoms)
-    card = {
+    card: dict[str, Any] = {
         "bytes": artifact.size,
         "rules": len(model.rules),
         "conditions": conditions,
@@ -224,5 +224,6 @@ def written(model: RuleSet, gate: Mapping[str, np.ndarray], *, bytes_of: str = "
         "parity": proof.to_json(),
     }
     if bytes_of != "onnx":
-        card |= {bytes_name(bytes_of): len(content_of(model, bytes_of)), "counted": bytes_name(bytes_of)}
+        card[bytes_name(bytes_of)] = len(content_of(model, bytes_of))
+        card["counted"] = bytes_name(bytes_of)
     return replace(artifact, card=card)

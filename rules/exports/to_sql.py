@@ -13,6 +13,7 @@ from rules.atoms import Condition, single
 from rules.boxes import simplified
 from rules.evaluate import banded, vector
 from rules.exports.names_sql import WRITTEN_HERE, Dialect, dialect_of, number
+from rules.exports.smaller import smaller
 from rules.exports.steps import terms_of
 from rules.exports.sums_sql import joined, summed
 from rules.ordering import as_list
@@ -137,7 +138,10 @@ class Query:
 
     def _flat(self) -> str:
         """Return the query of the class that points speak for."""
-        ((total, added),) = self._sums()
+        parts = terms_of(self.engine)
+        values, base = smaller([part.values[:, 0] for part in parts], float(totals_of(self.engine).base[0]))
+        pairs = list(zip(parts, values, strict=True))
+        total, added = summed(pairs, base, self.dialect, self._named, can_shift=totals_of(self.engine).is_whole)
         low, high = map(self.dialect.text, self.engine.classes)
         model = self.dialect.choice(f"{total}>{number(-added)}", high, low)
         cases = [(box, self._answer(rule.output, is_hard=True))
@@ -279,7 +283,8 @@ class Query:
         return names
 
     def _selected(self, columns: Sequence[tuple[str, str]]) -> str:
-        listed = ",\n".join(f"{text} AS {self.dialect.quoted(name)}" for text, name in columns)
+        between = " " if self.dialect.is_brief else " AS "
+        listed = ",\n".join(f"{text}{between}{self.dialect.quoted(name)}" for text, name in columns)
         return f"SELECT {listed} FROM {self._source()}"
 
     def _source(self) -> str:

@@ -1,10 +1,13 @@
 """Rule sets as SQL: run in SQLite and DuckDB, they answer as the rules do."""
 
+import itertools
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from random_rules import random_rule_set
 
 from engine.errors import ArtifactError, SettingsError
@@ -12,6 +15,7 @@ from rules.atoms import Categories, Condition, Numbers
 from rules.export import ExportSettings
 from rules.export import run as write_export
 from rules.exports.run_sql import run_in_duckdb, run_in_sqlite
+from rules.exports.smaller import smaller
 from rules.exports.to_sql import to_sql
 from rules.exports.write import FORMS, Sql, export, proven
 from rules.outputs import Label, Points
@@ -194,3 +198,29 @@ def test_what_answers_otherwise_is_refused():
     shifted = engine.values(rows) + 3e-6
     with pytest.raises(ArtifactError, match="another probability: row"):
         prove(engine, lambda rows: Answers(shifted, engine.decisions(rows)), rows, form="wrong")
+
+
+@given(
+    st.lists(st.lists(st.integers(-400, 400), min_size=2, max_size=4), min_size=1, max_size=6), st.integers(-300, 300)
+)
+def test_smaller_points_decide_alike_for_every_combination(values, base):
+    parts = [np.array(part, float) for part in values]
+    made, start = smaller(parts, float(base))
+    totals, shorter = (
+        [sum(chosen) + first for chosen in itertools.product(*points)]
+        for points, first in ((parts, base), (made, start))
+    )
+    assert [total > 0 for total in totals] == [total > 0 for total in shorter]
+    assert all((part == np.rint(part)).all() for part in made)
+    assert max(np.abs(part).max() for part in made) <= max(np.abs(part).max() for part in parts)
+
+
+def test_a_query_of_the_class_alone_counts_in_small_numbers():
+    rules = [
+        Rule("a", Condition((Numbers("x", low=3),)), Points((1.38,))),
+        Rule("b", Condition((Numbers("y", high=2),)), Points((0.9,))),
+        Rule("c", Condition((Categories("z", ("u",)),)), Points((0.75,))),
+    ]
+    engine = RuleSet(tuple(rules), "sum", Points((-1.0,)), ("no", "yes"), ("x", "y"), ("z",))
+    query = to_sql(engine, probabilities=False)
+    assert query == "SELECT IF(IF(x>=3,2,0)+IF(y<=2,1,0)+IF(z='u',1,0)>1,'yes','no') answer FROM data\n"
