@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from automl.solver import fit_weights
+from automl.solver import fit_weights, while_asked
 from automl.targets import Targets
 from compression.trees.ensemble import Ensemble, Tree
 from compression.trees.leaves import leaves_of
@@ -134,7 +134,14 @@ def pruned(ensemble: Ensemble, ends: Sequence[np.ndarray], weight: np.ndarray, s
     return replace(ensemble, trees=trees)
 
 
-def refitted(ensemble: Ensemble, ends: Sequence[np.ndarray], targets: Targets, *, ridge: float) -> Ensemble:
+def refitted(
+    ensemble: Ensemble,
+    ends: Sequence[np.ndarray],
+    targets: Targets,
+    *,
+    ridge: float,
+    goes_on: Callable[[], bool] = lambda: True,
+) -> Ensemble:
     """Fit the values of all leaves anew, together, near those they have.
 
     Source: after Ren et al., Global refinement of random forest, 2015, and Buschjaeger and Morik, Leaf refinement,
@@ -145,6 +152,7 @@ def refitted(ensemble: Ensemble, ends: Sequence[np.ndarray], targets: Targets, *
         ends: See `leaf_numbers`.
         targets: Of the rows.
         ridge: See `fit_weights`.
+        goes_on: Likewise.
     """
     starts = np.concatenate([[0], np.cumsum([int(tree.is_leaf.sum()) for tree in ensemble.trees])])
     count, rows = len(ensemble.trees), len(targets.y)
@@ -165,15 +173,21 @@ def refitted(ensemble: Ensemble, ends: Sequence[np.ndarray], targets: Targets, *
             ridge=ridge,
             start=(value[:, None], np.array(ensemble.base, np.float64)),
             steps=REFIT_STEPS,
+            goes_on=goes_on,
         )
         fitted = flat[:, 0]
     else:
-        fitted, base = _refitted_classes(columns, value, ensemble, targets, ridge)
+        fitted, base = _refitted_classes(columns, value, ensemble, targets, ridge, goes_on)
     return _with_leaves(replace(ensemble, base=base), fitted)
 
 
 def _refitted_classes(
-    columns: np.ndarray, value: np.ndarray, ensemble: Ensemble, targets: Targets, ridge: float
+    columns: np.ndarray,
+    value: np.ndarray,
+    ensemble: Ensemble,
+    targets: Targets,
+    ridge: float,
+    goes_on: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit leaves that speak for one class each: a sparse matrix a class."""
     from scipy.optimize import minimize
@@ -196,7 +210,8 @@ def _refitted_classes(
         found = float((weight * goal * (total - scores)).sum()) + 0.5 * ridge * float(away @ away)
         return found, sum((part.T @ slope[:, n] for n, part in enumerate(parts)), ridge * away)
 
-    fitted = minimize(loss, value, jac=True, method="L-BFGS-B", options={"maxiter": REFIT_STEPS, "maxcor": 10}).x
+    limits = {"maxiter": REFIT_STEPS, "maxcor": 10}
+    fitted = minimize(loss, value, jac=True, method="L-BFGS-B", callback=while_asked(goes_on), options=limits).x
     return fitted, base
 
 

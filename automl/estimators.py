@@ -17,7 +17,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from automl.checked import features_of, targets_of
+from automl.cells import FEW_ROWS, Cells
+from automl.checked import cells_of, features_of, targets_of
 from engine.artifact import Artifact
 from engine.errors import StudyError
 from engine.finisher import Member
@@ -53,6 +54,8 @@ class _Compact(BaseEstimator):  # type: ignore[misc]
     members_: tuple[Member, ...]
     front_: Front
     artifact_: Artifact
+    _cells: Cells | None
+    _columns: pd.Index | None
 
     def __init__(
         self,
@@ -160,6 +163,8 @@ class _Compact(BaseEstimator):  # type: ignore[misc]
         self.metric_ = str(members[0].artifact.card["metric"])
         self._example = loaded.dataset.rows.take(np.arange(1))
         self.artifact_ = _chosen(self.members_).artifact
+        self._cells = Cells.of(self.artifact_, [str(name) for name in frame.columns])
+        self._columns = frame.columns if hasattr(self, "feature_names_in_") else None
         if found.stop is not None:
             raise found.stop  # what is found so far can be used
         return loaded
@@ -189,8 +194,12 @@ class _Compact(BaseEstimator):  # type: ignore[misc]
     def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return what the chosen file answers, float64, shape (n_rows, n_outputs)."""
         check_is_fitted(self)
-        frame, _ = features_of(self, X, None, None)
-        return self.artifact_.outputs(table_inputs(self.artifact_, frame)).astype(np.float64)
+        rows = cells_of(self, X, self._columns, FEW_ROWS) if self._cells is not None else None
+        inputs = self._cells.read(rows) if self._cells is not None and rows is not None else None
+        if inputs is None:
+            frame, _ = features_of(self, X, None, None)
+            inputs = table_inputs(self.artifact_, frame)
+        return self.artifact_.outputs(inputs).astype(np.float64)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

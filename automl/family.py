@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
@@ -112,7 +112,7 @@ class Tables:
         return ()
 
     def prepare(self, data: Dataset, *, seed: int) -> Dataset:
-        """Return the data; the first trial that is taught makes the opinions of the teacher, and keeps them for all."""
+        """Return the data; the first trial that is taught makes the teacher, once, and keeps what it says for all."""
         del seed
         return data
 
@@ -122,10 +122,12 @@ class Tables:
         """Train, compact, write; one training of trees yields a ladder of sizes."""
         del seed
         split = data.splits[fold]
-        lesson = self._lesson(candidate, data, fold)
-        lesson = replace(lesson, fidelity=fidelity, goes_on=lambda: report(0.5, float("nan")))
+        lesson = self._lesson(candidate, data, fold, lambda: report(0.5, float("nan")))
+        lesson = replace(lesson, fidelity=fidelity)
         paper = Paper.of(lesson.table, _few(split.valid))
-        for fitted in fit(lesson, candidate.genes):
+        for number, fitted in enumerate(fit(lesson, candidate.genes)):
+            if number and not lesson.goes_on():
+                return
             artifact = write(fitted, paper)
             check_directions(artifact, paper, self.monotone)
             yield candidate.replace(**fitted.genes), artifact
@@ -174,11 +176,13 @@ class Tables:
                 return artifact
         return None
 
-    def _lesson(self, candidate: Candidate, data: Dataset, fold: int) -> Lesson:
+    def _lesson(
+        self, candidate: Candidate, data: Dataset, fold: int, goes_on: Callable[[], bool] = lambda: True
+    ) -> Lesson:
         table = table_of(data)
         index = np.arange(len(data.rows)) if fold == EVERYTHING else np.asarray(data.splits[fold].train)
         share = _taught(candidate)
-        soft = opinions(data, fold, self.seed) if share else None
+        soft = opinions(data, fold, self.seed, goes_on) if share else None
         weight, y, classes = table.weight[index], table.y[index], len(self.signature.classes)
         if self.metric == "balanced_accuracy":
             mass = np.bincount(y, weight, classes)
@@ -187,7 +191,8 @@ class Tables:
         for name, sign in self.monotone:
             signs[self.signature.numeric_columns.index(name)] = sign
         targets = Targets(y, weight, classes, soft, share if soft is not None else 0.0)
-        return Lesson(table, table.columns.take(index), targets, signs, self.metric, self._seed(candidate))
+        seed = self._seed(candidate)
+        return Lesson(table, table.columns.take(index), targets, signs, self.metric, seed, goes_on=goes_on)
 
     def _seed(self, candidate: Candidate) -> int:
         """Return the seed of a training: the same for all sizes that it yields."""

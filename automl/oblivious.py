@@ -13,7 +13,7 @@ from automl.solver import answers
 __all__ = ["Grown", "grow"]
 
 TINY = 1e-6
-ASKED_EVERY = 16
+ASKED_EVERY = 4
 
 
 @final

@@ -6,6 +6,7 @@ Everything heavy is imported inside the functions, so that `--help` and a mistyp
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["main", "run", "settings_of"]
 
 
-def run(settings: Settings | AutoSklearnSettings, *, loaded: Loaded | None = None) -> Run:
+def run(settings: Settings | AutoSklearnSettings, *, loaded: Loaded | None = None, start: float | None = None) -> Run:
     """Search as the command does.
 
     Args:
         settings: As the command takes them.
         loaded: Data that are in memory already, in place of what `settings.data` names.
+        start: When the time began to count, by `time.monotonic()`; by default now.
 
     Example:
         >>> from automl.settings import Settings
@@ -36,6 +38,7 @@ def run(settings: Settings | AutoSklearnSettings, *, loaded: Loaded | None = Non
         >>> result.front.best_under(bytes=2000).values["error"]  # doctest: +SKIP
         0.04
     """
+    start = time.monotonic() if start is None else start
     from automl.autosklearn.settings import AutoSklearnSettings
 
     if isinstance(settings, AutoSklearnSettings):
@@ -67,7 +70,7 @@ def run(settings: Settings | AutoSklearnSettings, *, loaded: Loaded | None = Non
         if lost:
             note = f"Left out, since they cannot keep the directions of monotone: {', '.join(lost)}."
             loaded = replace(loaded, notes=(*loaded.notes, note))
-    return search(settings, complete, name=settings.space.name, loaded=loaded)
+    return search(settings, complete, name=settings.space.name, loaded=loaded, start=start)
 
 
 def settings_of(plain: dict[str, Any]) -> Settings | AutoSklearnSettings:
@@ -92,11 +95,13 @@ def settings_of(plain: dict[str, Any]) -> Settings | AutoSklearnSettings:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; after several searches, print what each of them found."""
     finished: list[tuple[str, Run]] = []
+    begun = [time.monotonic()]  # the first search of a sweep starts with the command
 
     def work(plain: dict[str, Any], told: list[str]) -> int:
         from engine.ending import ending
 
-        finished.append((" ".join(told), run(settings_of(plain))))
+        start = begun.pop() if begun else time.monotonic()
+        finished.append((" ".join(told), run(settings_of(plain), start=start)))
         return ending(finished[-1][1], "automl.search", told)
 
     code = command("automl", work, arguments)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
-__all__ = ["answers", "fit_weights"]
+__all__ = ["answers", "fit_weights", "while_asked"]
 
 MOST_STEPS = 200
 LARGEST_EXACT = 1500  # features up to which all pairs of them are looked at
@@ -111,7 +111,7 @@ def _whitened(
         np.zeros(size + outputs),
         jac=True,
         method="L-BFGS-B",
-        callback=_while(goes_on),
+        callback=while_asked(goes_on),
         options={"maxiter": steps, "maxcor": 20},
     ).x
     moved = back @ found[:size].reshape(count, outputs)
@@ -155,7 +155,7 @@ def _bounded(
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
-        callback=_while(goes_on),
+        callback=while_asked(goes_on),
         options={"maxiter": steps, "maxcor": 20},
     ).x
     w = found[:size].reshape(count, outputs)
@@ -164,7 +164,9 @@ def _bounded(
     return w, found[parts * size :]
 
 
-def _while(goes_on: Callable[[], bool]) -> Callable[[np.ndarray], None]:
+def while_asked(goes_on: Callable[[], bool]) -> Callable[[np.ndarray], None]:
+    """Return what ends an optimiser of scipy when it is no longer to go on."""
+
     def ask(_: np.ndarray) -> None:
         if not goes_on():
             raise StopIteration  # by which scipy's optimisers end with what they have
@@ -178,8 +180,9 @@ def _loss(scores: np.ndarray, goal: np.ndarray, weight: np.ndarray, link: str) -
         away = scores - goal
         return 0.5 * float((weight[:, None] * away**2).sum()), weight[:, None] * away
     if link == "sigmoid":
-        value = float((weight[:, None] * (np.logaddexp(0, scores) - goal * scores)).sum())
-        return value, weight[:, None] * (np.exp(-np.logaddexp(0, -scores)) - goal)
+        small = np.exp(-np.abs(scores))  # one power gives both: several times quicker than logaddexp
+        value = float((weight[:, None] * (np.maximum(scores, 0) + np.log1p(small) - goal * scores)).sum())
+        return value, weight[:, None] * (np.where(scores >= 0, 1.0, small) / (1 + small) - goal)
     top = scores.max(axis=1, keepdims=True)
     total = np.log(np.exp(scores - top).sum(axis=1, keepdims=True)) + top
     value = float((weight[:, None] * goal * (total - scores)).sum())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -29,6 +29,7 @@ __all__ = [
     "decode",
     "decode_all",
     "decode_palette",
+    "in_seven_bits",
 ]
 
 # Bytes, names of one letter: nodes; a tensor without dimensions, an axis that is not the first; and a tensor for scales
@@ -77,6 +78,15 @@ class Coding:
         return self.high > self.low
 
     @property
+    def unit(self) -> float:
+        """What a step of whole numbers stands for, in scales: a half where levels lie half a step off zero."""
+        return 0.5 if self.offset % 1 else 1.0
+
+    def whole(self, codes: np.ndarray) -> np.ndarray:
+        """Return codes without their offset, in units, int8: what integer kernels multiply."""
+        return np.asarray((np.asarray(codes, np.float32) - self.offset) / self.unit).astype(np.int8)
+
+    @property
     def reach(self) -> float:
         """Largest magnitude that a code stands for, in scales."""
         return self.high - self.offset
@@ -112,27 +122,37 @@ def coding_named(name: str) -> Coding:
     return CODINGS[name]
 
 
-def decode(graph: Graph, coding: Coding, values: np.ndarray, kept: int) -> tuple[str, int]:
-    """Write codes or floats and the operators that make float32 of them.
+def in_seven_bits(coding: Coding) -> Coding:
+    """Return a coding whose codes integer kernels multiply exactly on every processor.
+
+    Where there are no instructions for it (x86 without VNNI), two products of an unsigned and a signed byte are added
+    in sixteen bits: 2 x 255 x 64 fits, 2 x 255 x 127 does not.
+    """
+    return replace(coding, low=max(coding.low, -64), high=min(coding.high, 64))
+
+
+def decode(graph: Graph, coding: Coding, values: np.ndarray, kept: int, *, is_whole: bool = False) -> tuple[str, int]:
+    """Write codes or floats and the operators that make float32 of them; or int8, for integer kernels.
 
     Args:
         graph: Receives constants and nodes.
         coding: Of these weights.
         values: Codes, int, or floats, shape (n,); any shape where a cast decodes them.
         kept: How many of them a sparse coding writes; at least as many as are not zero.
+        is_whole: Whether `Coding.whole` of the codes is decoded, int8.
 
     Returns:
-        Name of the decoded tensor, float32, and its length, which is n rounded up to whole bytes.
+        Name of the decoded tensor, float32 or int8, and its length, which is n rounded up to whole bytes.
     """
     if coding.name == "float32":
         return graph.weights(values.astype(np.float32)), len(values)
     if coding.name == "float16":
         return graph.node("Cast", graph.weights(values.astype(np.float16)), to=1), len(values)
     if coding.density < 1:
-        return _decode_bitmap(graph, coding, values, kept)
+        return _decode_bitmap(graph, coding, values, kept, is_whole)
     if not coding.digits:
-        return graph.node("Cast", graph.weights(values.astype(np.int8), coding.name), to=1), len(values)
-    return _decode_digits(graph, coding, values)
+        return _cast(graph, values.astype(np.int8), coding.name, is_whole), len(values)
+    return _decode_digits(graph, coding, values, is_whole)
 
 
 def decode_all(
@@ -143,6 +163,7 @@ def decode_all(
     *,
     kept: int,
     reshaping: int,
+    is_whole: bool = False,
 ) -> tuple[dict[str, str], bool]:
     """Write the weights of several layers in one coding: flat and cut, or in their own shapes, whichever is shorter.
 
@@ -155,9 +176,10 @@ def decode_all(
         axes: By layer, the axis along which its weight may lie beside others: 0, or -1 for the last.
         kept: As in `decode`.
         reshaping: Bytes that it takes to reshape the flat weights, without the shapes.
+        is_whole: As in `decode`.
 
     Returns:
-        Name of each decoded weight, float32; and whether these are flat.
+        Name of each decoded weight, float32 or int8; and whether these are flat.
     """
     groups: dict[tuple[int, tuple[int, ...]], list[str]] = {}
     for name, array in arrays.items():
@@ -172,13 +194,13 @@ def decode_all(
     names: dict[str, str] = {}
     if not coding.is_cast or flat < sum(apart):
         whole = np.concatenate([array.reshape(-1) for array in arrays.values()])
-        decoded, length = decode(graph, coding, whole, kept)
+        decoded, length = decode(graph, coding, whole, kept, is_whole=is_whole)
         sizes = [array.size for array in arrays.values()]
         rest = [length - len(whole)] if length > len(whole) else []
         return dict(zip(arrays, graph.split(decoded, [*sizes, *rest]), strict=False)), True
     for (axis, _), members in groups.items():
         whole = np.concatenate([arrays[name] for name in members], axis)
-        decoded, _ = decode(graph, coding, whole, kept)
+        decoded, _ = decode(graph, coding, whole, kept, is_whole=is_whole)
         sizes = [arrays[name].shape[axis] for name in members]
         names |= dict(zip(members, graph.split(decoded, sizes, axis=axis % whole.ndim), strict=True))
     return names, False
@@ -210,14 +232,27 @@ def _overhead(coding: Coding, parts: int, dimensions: int) -> int:
     return TENSOR + 2 * dimensions + cast + (SPLIT + PART * parts if parts > 1 else 0)
 
 
-def _decode_digits(graph: Graph, coding: Coding, values: np.ndarray) -> tuple[str, int]:
+def _cast(graph: Graph, codes: np.ndarray, kind: str, is_whole: bool) -> str:
+    """Write codes as they are, and the cast to the type that is wanted."""
+    written = graph.weights(codes, kind)
+    if is_whole:
+        return written if kind == "int8" else graph.node("Cast", written, to=3)
+    return graph.node("Cast", written, to=1)
+
+
+def _decode_digits(graph: Graph, coding: Coding, values: np.ndarray, is_whole: bool) -> tuple[str, int]:
     digits, length = _digits(graph, values, coding.high + 1, coding.digits)
+    if is_whole:
+        if coding.unit < 1:
+            digits = graph.node("Mul", digits, graph.integers([round(1 / coding.unit)], "int32"))
+        centred = graph.node("Sub", digits, graph.integers([round(coding.offset / coding.unit)], "int32"))
+        return graph.node("Reshape", graph.node("Cast", centred, to=3), graph.integers([length])), length
     floats = graph.node("Cast", digits, to=1)
     centred = graph.node("Sub", floats, graph.constant(coding.offset))
     return graph.node("Reshape", centred, graph.integers([length])), length
 
 
-def _decode_bitmap(graph: Graph, coding: Coding, values: np.ndarray, kept: int) -> tuple[str, int]:
+def _decode_bitmap(graph: Graph, coding: Coding, values: np.ndarray, kept: int, is_whole: bool) -> tuple[str, int]:
     """Write a bit for each position and the codes of those that stay; the k-th one takes the k-th code."""
     stays = values != 0
     stays[np.flatnonzero(~stays)[: kept - int(stays.sum())]] = True
@@ -225,8 +260,8 @@ def _decode_bitmap(graph: Graph, coding: Coding, values: np.ndarray, kept: int) 
     digits, length = _digits(graph, stays.astype(np.int64), 2, 8)
     bits = graph.node("Reshape", digits, graph.integers([length]))
     places = graph.node("Mul", graph.node("CumSum", bits, graph.integers([0], shape=())), bits)
-    floats = graph.node("Cast", graph.weights(codes, "int4" if coding.reach < 8 else "int8"), to=1)
-    return graph.node("Gather", floats, places), length
+    given = _cast(graph, codes, "int4" if coding.reach < 8 else "int8", is_whole)
+    return graph.node("Gather", given, places), length
 
 
 def _digits(graph: Graph, values: np.ndarray, base: int, digits: int) -> tuple[str, int]:

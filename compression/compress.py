@@ -11,6 +11,8 @@ to        float16, int8, int4, int2, ternary, palette, sparse: that coding for a
           auto: a coding for each layer, the smallest file within max_drop
           recipe.yaml: a coding for each layer as the file says
 out       the file to write; what is known of it goes beside it, to <out without .onnx>.card.json
+cost      for auto: bytes (the smallest file within max_drop), or latency_us (integer execution instead, where it keeps
+          max_drop and takes less time than that file, both measured in turn on this machine)
 max_drop  for auto: by how much the error on validation rows may rise (0.01: one point of accuracy; for values: of RMSE
           over their standard deviation)
 density   for sparse: share of the weights that stay (0.5)
@@ -25,16 +27,19 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
+import numpy as np
+import onnx
 from onnx import ModelProto
 
 from compression.apply import Choice, apply
 from compression.automatic import Candidate, smallest_within
 from compression.choices import read_choices, uniform
+from compression.execution import Executed, compared
 from compression.fold import simplified
 from compression.footprint import decoded_bytes, peak_memory
 from compression.integer import integer
@@ -44,7 +49,7 @@ from compression.unpack import unpacked
 from compression.weighted import layers_of
 from engine.artifact import Artifact
 from engine.command import settings_command
-from engine.errors import DataError, SettingsError, did_you_mean
+from engine.errors import ArtifactError, DataError, SettingsError, did_you_mean
 from engine.intervals import wilson
 from engine.loaders.settings import DataSettings
 
@@ -67,6 +72,7 @@ class CompressSettings:
     out: str
     to: str = "int8"
     data: DataSettings = field(default_factory=DataSettings)
+    cost: Literal["bytes", "latency_us"] = "bytes"
     max_drop: float | None = None
     density: float | None = None
     seed: int = 0
@@ -76,6 +82,8 @@ class CompressSettings:
         if self.to not in WAYS and not self.to.lower().endswith((".yaml", ".yml")):
             hint = did_you_mean(self.to, WAYS) or "."
             problems.append(f"to must be one of {', '.join(WAYS)} or a .yaml file, got '{self.to}'{hint}")
+        if self.cost != "bytes" and self.to != "auto":
+            problems.append(f"cost is for to=auto only, got {self.cost} with to={self.to}.")
         if self.max_drop is not None and (self.to != "auto" or self.max_drop < 0):
             problems.append(f"max_drop is for to=auto only and at least 0, got {self.max_drop} with to={self.to}.")
         if self.density is not None and (self.to != "sparse" or not 0 < self.density <= 1):
@@ -114,16 +122,16 @@ def compress(settings: CompressSettings) -> Compressed:
     subject = read_subject(Path(settings.model), settings.data, seed=settings.seed)
     base = simplified(unpacked(subject.model))
     least: bytes = stripped(subject.model).SerializeToString(deterministic=True)
-    made, choices, reason = _made(settings, subject, base, least)
-    if len(least) <= len(made) and made != least and settings.to != "integer":
-        made, choices = least, {}
-        reason += f" Coding gave no smaller file than stripping ({len(least)} B), which loses nothing: that is kept."
-    rows = [("original", subject.content), ("stripped", least), (settings.to, made)]
+    made = _made(settings, subject, base, least)
+    if len(least) <= len(made.model) and made.model != least and not made.is_integer:
+        reason = f"Coding gave no smaller file than stripping ({len(least)} B), which loses nothing: that is kept."
+        made = replace(made, model=least, choices={}, reason=f"{made.reason} {reason}")
+    rows = [("original", subject.content), ("stripped", least), (settings.to, made.model)]
     measured = {name: _measures(content, subject) for name, content in rows}
-    card = _card(settings, subject, base, made, choices, reason, measured)
-    _write(out, made)
+    card = _card(settings, subject, base, made, measured)
+    _write(out, made.model)
     _write(out.with_suffix(".card.json"), json.dumps(card, indent=2, sort_keys=True).encode())
-    return Compressed(made, card, _text(subject, reason, measured, card, out))
+    return Compressed(made.model, card, _text(subject, made.reason, measured, card, out))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,17 +141,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return settings_command(CompressSettings, lambda s: compress(s).text, usage=__doc__ or "", arguments=given)
 
 
-def _made(
-    settings: CompressSettings, subject: Subject, base: ModelProto, least: bytes
-) -> tuple[bytes, dict[str, Choice], str]:
-    """Return the file, the coding of each layer, and the reason."""
+@final
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """A file, the coding of each layer, the reason, and how it computes where both ways were compared."""
+
+    model: bytes
+    choices: Mapping[str, Choice]
+    reason: str
+    executed: Executed | None = None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it computes with integers."""
+        return self.executed is not None and self.executed.execution == "integer"
+
+
+def _made(settings: CompressSettings, subject: Subject, base: ModelProto, least: bytes) -> _Made:
+    """Return the file as it was asked for."""
     layers = layers_of(base)
     if not layers:
         raise DataError(f"{settings.model} has no layers with weights (Conv, Gemm, MatMul, ...): nothing to code.")
     if settings.to == "integer":
-        return integer(base, subject.calibration), {}, "Activations and weights as eight-bit integers, as asked."
+        content = integer(base, subject.calibration)
+        error = subject.error(content, subject.valid)
+        executed = compared(least, content, _one(subject), error=error)
+        return _Made(
+            content, {}, f"Activations and weights as eight-bit integers, as asked. {executed.reason}", executed
+        )
     if settings.to == "auto":
-        return _automatic(settings, subject, base, least)
+        found, largest = _automatic(settings, subject, base, least)
+        return found if settings.cost == "bytes" else _quicker(found, subject, base, largest)
     if settings.to in UNIFORM:
         density = (settings.density or 0.5) if settings.to == "sparse" else 1.0
         choices = uniform(layers, Choice(UNIFORM[settings.to], density))
@@ -151,14 +179,27 @@ def _made(
     else:
         choices = read_choices(Path(settings.to), layers)
         reason = f"A coding for each layer, as {settings.to} says."
-    return apply(base, choices, subject.calibration).model, choices, reason
+    return _Made(apply(base, choices, subject.calibration).model, choices, reason)
 
 
-def _automatic(
-    settings: CompressSettings, subject: Subject, base: ModelProto, least: bytes
-) -> tuple[bytes, dict[str, Choice], str]:
+def _quicker(found: _Made, subject: Subject, base: ModelProto, largest: float) -> _Made:
+    """Return the integer form of a model where it keeps the error and is faster than the file that was found."""
+    try:
+        content = integer(base, subject.calibration)
+    except ArtifactError as refusal:
+        executed = Executed("float", None, None, f"There is no integer form: {refusal}")
+        return replace(found, executed=executed, reason=f"{found.reason} {executed.reason}")
+    error = subject.error(content, subject.valid)
+    executed = compared(found.model, content, _one(subject), error=error, largest_error=largest)
+    made = _Made(content, {}, "", executed) if executed.execution == "integer" else replace(found, executed=executed)
+    return replace(made, reason=f"{found.reason} {executed.reason}")
+
+
+def _automatic(settings: CompressSettings, subject: Subject, base: ModelProto, least: bytes) -> tuple[_Made, float]:
+    """Return the smallest file within the loss, and the largest error that is allowed."""
     drop = 0.01 if settings.max_drop is None else settings.max_drop
     original = subject.error(subject.content, subject.valid)
+    largest = original + drop + 1e-9
     count = 0
 
     def told(candidate: Candidate) -> None:
@@ -173,30 +214,34 @@ def _automatic(
         base,
         subject.calibration,
         lambda content: subject.error(content, subject.valid),
-        largest_error=original + drop + 1e-9,
+        largest_error=largest,
         report=told,
     )
     sys.stderr.write("\n" if sys.stderr.isatty() else "")
     if found is None:
         reason = f"No coded file of {count} keeps a drop of {drop}: the stripped original is the best there is."
-        return least, {}, reason
+        return _Made(least, {}, reason), largest
     reason = (
         f"The smallest of {count} files whose error on validation rows rises by at most {drop}: it rises by "
         f"{found.error - original:+.4f}."
     )
-    return found.applied.model, dict(found.choices), reason
+    return _Made(found.applied.model, found.choices, reason), largest
 
 
 def _measures(content: bytes, subject: Subject) -> dict[str, Any]:
-    size = max(1, subject.batch)
-    one = {name: values[:size] for name, values in subject.valid.inputs.items()}
     return {
         "bytes": len(content),
         "validation": _told_error(content, subject, subject.valid),
         "test": None if subject.test is None else _told_error(content, subject, subject.test),
-        "latency_us": timed_us(content, one),
+        "latency_us": timed_us(content, _one(subject)),
         "zstd_bytes": _zstd_bytes(content),
     }
+
+
+def _one(subject: Subject) -> dict[str, np.ndarray]:
+    """Return the inputs of one call: a row, or as many as the model takes at a time."""
+    size = max(1, subject.batch)
+    return {name: values[:size] for name, values in subject.valid.inputs.items()}
 
 
 def _told_error(content: bytes, subject: Subject, rows: Measured) -> dict[str, Any]:
@@ -215,22 +260,27 @@ def _zstd_bytes(content: bytes) -> int | None:
 
 
 def _card(
-    settings: CompressSettings, subject: Subject, base: ModelProto, made: bytes, choices: Mapping[str, Choice],
-    reason: str, measured: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:  # fmt: skip
+    settings: CompressSettings,
+    subject: Subject,
+    base: ModelProto,
+    made: _Made,
+    measured: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
     original = Artifact(subject.content)
+    plain = onnx.load_model_from_string(made.model) if made.is_integer else base
     return {
         **measured[settings.to],
-        "sha256": Artifact(made).sha256,
+        "sha256": Artifact(made.model).sha256,
         "to": settings.to,
-        "reason": reason,
-        "layers": {name: {"coding": choice.coding, "density": choice.density} for name, choice in choices.items()},
+        "reason": made.reason,
+        "layers": {name: {"coding": choice.coding, "density": choice.density} for name, choice in made.choices.items()},
         "compared_with": "labels" if subject.has_labels else "the original's outputs",
         "selected_on": "validation",
-        "decoded_bytes": decoded_bytes(base),
-        "peak_memory": peak_memory(base),
+        "decoded_bytes": decoded_bytes(plain),
+        "peak_memory": peak_memory(plain),
         "original": {**measured["original"], "sha256": original.sha256},
         "stripped_bytes": measured["stripped"]["bytes"],
+        **({} if made.executed is None else {"execution": made.executed.told()}),
         "seed": settings.seed,
         "versions": {name: version(name) for name in PACKAGES},
     }

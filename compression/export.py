@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from compression.layers import lower
-from compression.memory import peak_memory
+from compression.integer_layers import lower_integer
+from compression.layers import Lowered, Weights, lower
+from compression.memory import decoded_bytes, peak_memory
 from compression.network import Network
+from compression.plan import Plan
 from compression.verify import TRIAL_ROWS, WINNER_ROWS, check_parity, check_reference, rounding_flips
 from engine.artifact import Artifact
 
-__all__ = ["export"]
+__all__ = ["export", "lowered_plan"]
+
+
+def lowered_plan(plan: Plan, weights: Mapping[str, Weights]) -> Lowered:
+    """Write a plan as an ONNX file that computes as the plan says: with floats, or with integers.
+
+    Args:
+        plan: The steps.
+        weights: By name of the step.
+    """
+    return lower_integer(plan, weights) if plan.is_integer else lower(plan, weights)
 
 
 def export(network: Network, x: np.ndarray, *, seed: int, is_winner: bool = False) -> Artifact:
@@ -28,7 +41,7 @@ def export(network: Network, x: np.ndarray, *, seed: int, is_winner: bool = Fals
         ArtifactError: If the file is not the network.
     """
     plan, weights = network.plan, network.written()
-    lowered = lower(plan, weights)
+    lowered = lowered_plan(plan, weights)
     parity = check_parity(plan, weights, lowered, x, seed=seed, rows=WINNER_ROWS if is_winner else TRIAL_ROWS)
     gate: dict[str, Any] = {"rows": parity.rows, "difference": parity.difference}
     has_classes = parity.flips is not None
@@ -42,7 +55,8 @@ def export(network: Network, x: np.ndarray, *, seed: int, is_winner: bool = Fals
         "bytes": len(lowered.model),
         "parameters": plan.parameters,
         "coding": ", ".join(plan.codings),
-        "decoded_bytes": 4 * plan.parameters,
+        "execution": "integer" if plan.is_integer else "float",
+        "decoded_bytes": decoded_bytes(plan),
         "peak_memory": peak_memory(plan),
         "parity": gate,
     }

@@ -10,15 +10,19 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal, final
 
 import numpy as np
+import onnx
 import torch
 
+from compression.fold import simplified
 from compression.forms import forms_of
-from compression.genes import Anatomy, anatomy_of, canonical_of, recipe_of, recipes_space
+from compression.genes import Anatomy, anatomy_of, canonical_of, execution_of, recipe_of, recipes_space
 from compression.importing import ImportedNetwork, read_network
+from compression.integer import integer
 from compression.magnitude import magnitude_mask
 from compression.recipe import Recipe, applied
 from compression.retrain import Lesson, Training, retrain, soft_targets
 from compression.settings import RecipesSettings
+from compression.unpack import unpacked
 from compression.writing import write_network
 from engine.artifact import Artifact
 from engine.data import Dataset, Rows, Signature, concatenate
@@ -30,6 +34,7 @@ from engine.trial import Point, Trial
 __all__ = ["Recipes", "compressed"]
 
 GATE_ROWS, WINNER_GATE_ROWS = 24, 2000
+CALIBRATION_ROWS = 512
 TRIMS = 4
 
 
@@ -110,7 +115,8 @@ class Recipes:
         def told(progress: float) -> bool:
             return report(progress, math.nan)
 
-        yield candidate, self._artifact(recipe, data.train(fold), valid, seed, told, None)
+        artifact = self._artifact(recipe, data.train(fold), valid, seed, told, None)
+        yield candidate, self._executed(candidate, artifact, data.train(fold))
 
     def finish(
         self,
@@ -128,11 +134,13 @@ class Recipes:
         train, valid = data.train(-1), data.valid(-1)
         gate = valid.inputs()["x"][:WINNER_GATE_ROWS]
         artifact = self._artifact(recipe, train, gate, seed, lambda _progress: True, max_bytes)
+        artifact = self._executed(candidate, artifact, train)
         error = error_of(artifact.outputs(valid.inputs()), valid, metric=self.metric, task=self.signature.task)
         card = {"validation": {"error": error, "rows": len(valid)}, "refit": refit}
         if refit:
             rows = concatenate([train, valid])
             artifact = self._artifact(recipe, rows, gate, seed, lambda _progress: True, max_bytes)
+            artifact = self._executed(candidate, artifact, rows)
         return replace(artifact, card={**artifact.card, **card})
 
     def describe(self, point: Point, trials: Sequence[Trial]) -> Mapping[str, Any]:  # noqa: ARG002
@@ -153,7 +161,21 @@ class Recipes:
             *([{"step": "small weights removed", "detail": "; ".join(sparse)}] if sparse else []),
             {"step": "weights quantized", "detail": "; ".join(f"{la.name} {la.coding}" for la in recipe.layers)},
         ]
+        if execution_of(point.candidate, self.settings) == "integer":
+            detail = "weights and activations of eight bits, after training; integer kernels multiply them"
+            steps.append({"step": "activations quantized", "detail": detail})
         return {"description": f"layers: {words}", "steps": steps}
+
+    def _executed(self, candidate: Candidate, artifact: Artifact, rows: Rows) -> Artifact:
+        """Return the file as the candidate computes; the ranges of integers are those of some training rows."""
+        if execution_of(candidate, self.settings) == "float":
+            return artifact
+        plain = simplified(unpacked(onnx.load_model_from_string(artifact.model)))
+        x = rows.take(np.arange(min(len(rows), CALIBRATION_ROWS))).inputs()["x"]
+        kind = onnx.helper.tensor_dtype_to_np_dtype(plain.graph.input[0].type.tensor_type.elem_type)
+        content = integer(plain, {"x": np.asarray(x, kind)})
+        card = {**artifact.card, "bytes": len(content), "coding": "int8", "execution": "integer"}
+        return replace(artifact, model=content, card=card)
 
     def _artifact(
         self, recipe: Recipe, rows: Rows, gate: np.ndarray, seed: int, report: Any, max_bytes: int | None

@@ -15,8 +15,11 @@ from compression.retrain import Training
 from compression.settings import RecipesSettings
 from engine.space import Candidate, Choice, Condition, Space
 
-__all__ = ["Anatomy", "anatomy_of", "canonical_of", "recipe_of", "recipes_space"]
+__all__ = ["EXECUTION", "Anatomy", "anatomy_of", "canonical_of", "execution_of", "recipe_of", "recipes_space"]
 
+EXECUTION = "execution"
+
+WHOLE = "int8"
 SMALLEST_FACTORED = 256  # weights below which two factors cost more than they save
 
 
@@ -62,7 +65,14 @@ def recipes_space(anatomy: Anatomy, settings: RecipesSettings) -> Space:
             domains[f"layer{number}.rank"] = Choice(tuple(sorted(settings.ranks)), ordered=True)
     for number in range(len(anatomy.groups)):
         domains[f"group{number}.keep"] = Choice(tuple(sorted(settings.keeps)), ordered=True)
+    if len(settings.executions or ()) > 1:
+        domains[EXECUTION] = Choice(tuple(settings.executions or ()))
     return Space(domains, conditions)
+
+
+def execution_of(candidate: Candidate, settings: RecipesSettings) -> str:
+    """Return how the file of a candidate computes: `float` or `integer`."""
+    return str(candidate.genes.get(EXECUTION, (settings.executions or ["float"])[0]))
 
 
 def recipe_of(candidate: Candidate, anatomy: Anatomy, settings: RecipesSettings, training: Training) -> Recipe:
@@ -88,14 +98,21 @@ def recipe_of(candidate: Candidate, anatomy: Anatomy, settings: RecipesSettings,
 
 
 def canonical_of(candidate: Candidate, anatomy: Anatomy, settings: RecipesSettings) -> Candidate:
-    """Return the candidate with, of the shares that leave the same channels, always the largest."""
-    changed = {}
+    """Return the candidate with, of the shares that leave the same channels, always the largest.
+
+    Files that compute with integers hold weights of eight bits, whatever the coding.
+    """
+    changed: dict[str, Any] = {}
     for number, members in enumerate(anatomy.groups):
         share = float(candidate[f"group{number}.keep"])
         counts = [max(1, round(share * width)) for _, width in members]
         changed[f"group{number}.keep"] = max(
             other for other in settings.keeps if [max(1, round(other * width)) for _, width in members] == counts
         )
+    if execution_of(candidate, settings) == "integer" and WHOLE in settings.codings:
+        changed |= {name: WHOLE for name in candidate.genes if name.endswith(".coding")}
+        kept = {name: value for name, value in candidate.values if not name.endswith(".density")}
+        return Candidate.of(kept | changed)
     return candidate.replace(**changed)
 
 

@@ -28,7 +28,21 @@ SHARED_USES = 3  # layers alike from which a local function is shorter than writ
 
 Body = tuple[object, ...]
 
-__all__ = ["Lowered", "Parts", "Weights", "empty_weights", "lower"]
+__all__ = [
+    "Lowered",
+    "Parts",
+    "Weights",
+    "answer",
+    "centred_input",
+    "empty_weights",
+    "halves",
+    "linear",
+    "lower",
+    "metadata_of",
+    "shape_of",
+    "standardised",
+    "window_of",
+]
 
 
 @final
@@ -85,7 +99,7 @@ def empty_weights(plan: Plan) -> dict[str, Weights]:
     """Return zeros for every step: the file they give has the length that any weights give."""
     return {
         step.name: Weights(
-            np.zeros(_shape(plan, step), np.int8),
+            np.zeros(shape_of(plan, step), np.int8),
             np.zeros(step.channels_out, np.float16) if coding_named(step.coding).is_integer else None,
             np.zeros(step.channels_out, np.float16) if plan.biases(step) else None,
         )
@@ -93,12 +107,13 @@ def empty_weights(plan: Plan) -> dict[str, Weights]:
     }
 
 
-def lower(plan: Plan, weights: Mapping[str, Weights]) -> Lowered:
+def lower(plan: Plan, weights: Mapping[str, Weights], writer: type[Graph] = Graph) -> Lowered:
     """Write a network as an ONNX file.
 
     Args:
         plan: The steps.
         weights: By name of the step.
+        writer: Of the file; a `Ruler` gives zeros, as many as the file has bytes.
 
     Returns:
         A file that takes `x` as the data has it and gives `y`, float32, (n_rows, n_outputs): probabilities, or values.
@@ -107,35 +122,37 @@ def lower(plan: Plan, weights: Mapping[str, Weights]) -> Lowered:
         TypeError: If the plan does not end with a linear step.
     """
     signature = plan.signature
-    graph = Graph()
+    graph = writer()
     parts = _decoded(graph, plan, weights)
-    uses = Counter(_body_key(step, parts[step.name]) for step in plan.steps if isinstance(step, Convolution))
-    values = {"x": _input(graph, plan)}
+    bodies = _Bodies(plan, parts)
+    values = {"x": centred_input(graph, plan)}
     *others, last = (step for step in plan.steps if not isinstance(step, Rescaling))
     for step in others:
         if isinstance(step, Convolution):
-            values[step.name] = _convolution(graph, plan, step, values[step.source], parts[step.name], uses)
+            values[step.name] = _convolution(graph, plan, step, values[step.source], parts[step.name], bodies)
         elif isinstance(step, Standardisation):
-            values[step.name] = _standardised(graph, step, values[step.source])
+            values[step.name] = standardised(graph, step, values[step.source])
         elif isinstance(step, Pooling):
             operator = "MaxPool" if step.kind == "max" else "AveragePool"
-            values[step.name] = graph.node(operator, values[step.source], **_window(plan, 3, step.stride, is_pool=True))
+            values[step.name] = graph.node(
+                operator, values[step.source], **window_of(plan, 3, step.stride, is_pool=True)
+            )
         elif isinstance(step, Addition):
             values[step.name] = graph.node("Sum", *(values[source] for source in step.sources))
         elif isinstance(step, Mean):
             values[step.name] = graph.node("Flatten", graph.node("GlobalAveragePool", values[step.source]))
     if not isinstance(last, Linear):
         raise TypeError(f"A plan must end with a Linear step, got {type(last).__name__}.")
-    _answer(graph, _linear(graph, values[last.source], parts[last.name]), plan.steps[-1])
+    answer(graph, linear(graph, values[last.source], parts[last.name]), plan.steps[-1])
     model = graph.model(
         {"x": (signature.dtype, (None, *signature.shape))},
         {"y": ("float32", (None, signature.outputs))},
-        _metadata(plan),
+        metadata_of(plan),
     )
     return Lowered(model, parts)
 
 
-def _metadata(plan: Plan) -> dict[str, object]:
+def metadata_of(plan: Plan) -> dict[str, object]:
     """Name the classes, unless they are called 0, 1, 2, ... as they are where a file names none; or the regression."""
     if plan.signature.task == "regression":
         return {"task": "regression"}
@@ -143,8 +160,10 @@ def _metadata(plan: Plan) -> dict[str, object]:
     return {} if plan.signature.classes == plain else {"classes": list(plan.signature.classes)}
 
 
-def _input(graph: Graph, plan: Plan) -> str:
-    """Whole numbers need no normalisation: the first layer's scale takes it; floats are centred and scaled.
+def centred_input(graph: Graph, plan: Plan) -> str:
+    """Write what the first layer gets as floats.
+
+    Whole numbers need no normalisation: the first layer's scale takes it; floats are centred and scaled.
 
     Each column of a table has a scale of its own: a step of the plan.
     """
@@ -156,7 +175,8 @@ def _input(graph: Graph, plan: Plan) -> str:
     return graph.node("Div", centred, graph.constant(plan.signature.spread))
 
 
-def _standardised(graph: Graph, step: Standardisation, source: str) -> str:
+def standardised(graph: Graph, step: Standardisation, source: str) -> str:
+    """Write the scaling of the columns of a table."""
     exponents = graph.node("Cast", graph.weights(np.array(step.exponents, np.int8)), to=1)
     centres = graph.node("Cast", graph.weights(np.array(step.centres, np.float16)), to=1)
     scaled = graph.node("Mul", source, graph.node("Pow", graph.constant(2.0), exponents))
@@ -166,7 +186,8 @@ def _standardised(graph: Graph, step: Standardisation, source: str) -> str:
     return graph.node("Clip", known, *bounds)
 
 
-def _shape(plan: Plan, step: Weighted) -> tuple[int, ...]:
+def shape_of(plan: Plan, step: Weighted) -> tuple[int, ...]:
+    """Return the shape of a weight."""
     if isinstance(step, Linear):
         return (step.channels_in, step.channels_out)
     channels_out, channels_in, kernel = step.weight_shape
@@ -195,7 +216,7 @@ def _decoded(graph: Graph, plan: Plan, weights: Mapping[str, Weights]) -> dict[s
     scales, biases = _scales_and_biases(graph, plan, weights, turned)
     made = {}
     for step in plan.weighted:
-        shape, is_turned = _shape(plan, step), step.name in turned
+        shape, is_turned = shape_of(plan, step), step.name in turned
         shape_name = graph.integers(shape[::-1] if is_turned else shape) if step.name in flat else None
         parts = names[step.name], shape_name, scales.get(step.name), biases.get(step.name)
         made[step.name] = Parts(*parts, is_turned)
@@ -234,12 +255,13 @@ def _scales_and_biases(
     is_flat = turned | {plan.weighted[-1].name}
     first = {name: scale.reshape(wide) for name, scale in scales.items() if name not in is_flat}
     flat = {name: scale for name, scale in scales.items() if name in is_flat}
-    both = _halves(graph, [*flat.values(), *biases.values()])
-    made = dict(zip(first, _halves(graph, list(first.values())), strict=True))
+    both = halves(graph, [*flat.values(), *biases.values()])
+    made = dict(zip(first, halves(graph, list(first.values())), strict=True))
     return made | dict(zip(flat, both, strict=False)), dict(zip(biases, both[len(flat) :], strict=True))
 
 
-def _halves(graph: Graph, arrays: Sequence[np.ndarray]) -> list[str]:
+def halves(graph: Graph, arrays: Sequence[np.ndarray]) -> list[str]:
+    """Write arrays as float16 in one tensor, and the cast and the cut that make float32 of each."""
     if not arrays:
         return []
     whole = graph.node("Cast", graph.weights(np.concatenate(arrays).astype(np.float16)), to=1)
@@ -253,19 +275,30 @@ def _body_key(step: Convolution, parts: Parts | None = None) -> Body:
     return (step.kernel, step.stride, groups, step.has_bias, step.is_linear, is_coded, parts and parts.shape is None)
 
 
-def _convolution(
-    graph: Graph, plan: Plan, step: Convolution, source: str, parts: Parts, uses: Mapping[Body, int]
-) -> str:
+@final
+class _Bodies:
+    """What the convolutions of a plan have in common, and which bodies are written as functions already."""
+
+    def __init__(self, plan: Plan, parts: Mapping[str, Parts]) -> None:
+        convolutions = [step for step in plan.steps if isinstance(step, Convolution)]
+        self.keys = {step.name: _body_key(step, parts[step.name]) for step in convolutions}
+        self.uses = Counter(self.keys.values())
+        self.written: set[Body] = set()
+
+
+def _convolution(graph: Graph, plan: Plan, step: Convolution, source: str, parts: Parts, bodies: _Bodies) -> str:
     """Write scale, convolution and ReLU: as a call where a function is shorter, else in place."""
-    key = _body_key(step, parts)
-    if uses[key] < SHARED_USES:
+    key = bodies.keys[step.name]
+    if bodies.uses[key] < SHARED_USES:
         return _body(graph, plan, step, source, parts)
     letters, outside = iter("RST"), (parts.shape, parts.scale, parts.bias)
     given = [parts.weight, *(name for name in outside if name is not None)]
-    shape, scale, bias = (None if name is None else next(letters) for name in outside)
-    inner, inputs = Graph(), ["P", *"QRST"[: len(given)]]
-    output = _body(inner, plan, step, "P", Parts("Q", shape, scale, bias, parts.is_turned))
-    graph.function(key, inner.nodes, inputs, output)
+    if key not in bodies.written:
+        bodies.written.add(key)
+        shape, scale, bias = (None if name is None else next(letters) for name in outside)
+        inner, inputs = type(graph)(), ["P", *"QRST"[: len(given)]]
+        output = _body(inner, plan, step, "P", Parts("Q", shape, scale, bias, parts.is_turned))
+        graph.function(key, inner.nodes, inputs, output)
     return graph.call(key, source, *given)
 
 
@@ -273,7 +306,7 @@ def _body(graph: Graph, plan: Plan, step: Convolution, source: str, parts: Parts
     weight = _weight(graph, parts)
     rest = [] if parts.bias is None else [parts.bias]
     if plan.dimensions:
-        attributes = _window(plan, step.kernel, step.stride, is_pool=False)
+        attributes = window_of(plan, step.kernel, step.stride, is_pool=False)
         if step.is_depthwise and step.channels_out > 1:
             attributes["group"] = step.channels_out
         weight = graph.node("Transpose", weight) if parts.is_turned else weight  # of all axes
@@ -288,7 +321,8 @@ def _weight(graph: Graph, parts: Parts) -> str:
     return weight if parts.scale is None else graph.node("Mul", weight, parts.scale)
 
 
-def _window(plan: Plan, kernel: int, stride: int, *, is_pool: bool) -> dict[str, Any]:
+def window_of(plan: Plan, kernel: int, stride: int, *, is_pool: bool) -> dict[str, Any]:
+    """Return the attributes of a convolution, or of a pooling: what is not their default."""
     attributes: dict[str, Any] = {}
     if is_pool:
         attributes["kernel_shape"] = [kernel] * plan.dimensions
@@ -299,11 +333,12 @@ def _window(plan: Plan, kernel: int, stride: int, *, is_pool: bool) -> dict[str,
     return attributes
 
 
-def _linear(graph: Graph, source: str, parts: Parts) -> str:
+def linear(graph: Graph, source: str, parts: Parts) -> str:
+    """Write the last layer."""
     return graph.node("Gemm", source, _weight(graph, parts), *([parts.bias] if parts.bias else []))
 
 
-def _answer(graph: Graph, result: str, last: Step) -> None:
+def answer(graph: Graph, result: str, last: Step) -> None:
     """End with probabilities, or with values in the units of the target."""
     if isinstance(last, Rescaling):
         spread, center = (graph.weights(np.array([value], np.float32)) for value in (last.spread, last.center))

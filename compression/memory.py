@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from compression.plan import Addition, Convolution, Linear, Plan, Pooling
+from compression.activations import levels_of
+from compression.plan import Addition, Convolution, Linear, Plan, Pooling, Quantisation
 
-__all__ = ["macs", "peak_memory", "sides_of"]
+__all__ = ["decoded_bytes", "macs", "peak_memory", "sides_of"]
 
 
 def macs(plan: Plan) -> int:
@@ -19,10 +20,21 @@ def macs(plan: Plan) -> int:
     return total
 
 
+def decoded_bytes(plan: Plan) -> int:
+    """Return the bytes that the weights take in memory: float32, or int8 where integers are multiplied."""
+    if not plan.is_integer:
+        return 4 * plan.parameters
+    whole = sum(plan.count(step) for step in plan.owners if isinstance(step, Convolution))
+    return whole + 4 * (plan.parameters - whole)
+
+
 def peak_memory(plan: Plan) -> int:
-    """Return the bytes of decoded weights and of the largest set of tensors alive at once, one row, float32."""
-    sizes, channels = sides_of(plan), _channels(plan)
-    elements = {name: math.prod(size) * channels[name] for name, size in sizes.items()}
+    """Return the bytes of decoded weights and of the largest set of tensors alive at once, one row.
+
+    Values are float32, or bytes where integers are executed.
+    """
+    sizes, channels, levels = sides_of(plan), _channels(plan), levels_of(plan)
+    elements = {name: math.prod(size) * channels[name] * (1 if name in levels else 4) for name, size in sizes.items()}
     last_use = {}
     for number, step in enumerate(plan.steps):
         for source in step.sources if isinstance(step, Addition) else (step.source,):
@@ -32,7 +44,7 @@ def peak_memory(plan: Plan) -> int:
         alive.add(step.name)
         peak = max(peak, sum(elements[name] for name in alive))
         alive = {name for name in alive if last_use.get(name, number) > number}
-    return 4 * (plan.parameters + peak)
+    return decoded_bytes(plan) + peak
 
 
 def sides_of(plan: Plan) -> dict[str, tuple[int, ...]]:
@@ -41,6 +53,8 @@ def sides_of(plan: Plan) -> dict[str, tuple[int, ...]]:
     for step in plan.steps:
         if isinstance(step, Addition):
             sizes[step.name] = sizes[step.sources[0]]
+        elif isinstance(step, Quantisation):
+            sizes[step.name] = sizes[step.source]
         elif isinstance(step, Convolution | Pooling):
             sizes[step.name] = tuple(-(-size // step.stride) for size in sizes[step.source])
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -10,18 +11,22 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from compression.codings import Coding, coding_named
+from compression.activations import INPUT_STEP, Activations
+from compression.codings import Coding, coding_named, in_seven_bits
 from compression.grid import Grid
+from compression.integer_twin import run_integer
 from compression.layers import Weights
 from compression.magnitude import magnitude_mask, zeros_at
 from compression.memory import sides_of
 from compression.plan import (
+    CODES,
     Addition,
     Convolution,
     Linear,
     Mean,
     Plan,
     Pooling,
+    Quantisation,
     Rescaling,
     Standardisation,
     Step,
@@ -40,7 +45,9 @@ def _dense(x: Tensor, weight: Tensor, bias: Tensor | None, *_window: int) -> Ten
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {0: _dense, 1: functional.conv1d, 2: functional.conv2d}
 Normalisation = nn.BatchNorm1d | nn.BatchNorm2d
 Weigh = Callable[[Convolution | Linear, Tensor], Tensor]
+Code = Callable[[Step, Tensor], Tensor]
 HALF_MAX = 65504.0
+SMALLEST_NORMAL = 2.0**-14  # of float16
 
 
 class Unit(nn.Module):
@@ -105,7 +112,7 @@ class Unit(nn.Module):
         if self.is_image and x.device.type == "cpu":
             if step.kernel == step.stride == 1:
                 return functional.linear(x.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
-            if step.source == "x" and (found := convolved_input(x, weight, step.stride)) is not None:
+            if step.source in ("x", CODES) and (found := convolved_input(x, weight, step.stride)) is not None:
                 return found
         groups = step.channels_out if step.is_depthwise else 1
         return self.convolve(x, weight, None, step.stride, step.kernel // 2, 1, groups)
@@ -153,8 +160,13 @@ class Unit(nn.Module):
             gradient.mul_(self.mask)
 
     @torch.no_grad()
-    def written(self) -> Weights:
-        """Return codes, float16 scales and biases with the normalisation folded in: what the file holds."""
+    def written(self, weigh: float = 1.0, shift: float = 1.0) -> Weights:
+        """Return codes, float16 scales and biases with the normalisation folded in: what the file holds.
+
+        Args:
+            weigh: Factor of the weight, which its scales take.
+            shift: Factor of the bias.
+        """
         axis = self.channel_axis
         shape = [1] * self.weight.dim()
         shape[axis] = -1
@@ -163,7 +175,7 @@ class Unit(nn.Module):
         if norm is not None:
             gain = norm.weight / torch.sqrt(norm.get_buffer("running_var") + norm.eps)
             bias = norm.bias - norm.get_buffer("running_mean") * gain
-        bias16 = None if bias is None else _half(bias)
+        bias16, gain = None if bias is None else _half(bias * shift), gain * weigh
         if not self.coding.is_integer:
             return Weights((self.weight * gain.reshape(shape)).contiguous().numpy(), None, bias16)
         weight = self.weight if self.mask is None else self.weight * self.mask
@@ -184,6 +196,7 @@ class Network(nn.Module):
         super().__init__()
         self.plan = plan
         self._grids: list[tuple[list[str], Grid]] = []
+        self.activations = Activations(plan) if plan.is_integer else None
         sides = sides_of(plan)
         self.units: dict[str, Unit] = {
             step.name: Unit(step, plan.dimensions, sides[step.source]) for step in plan.weighted
@@ -191,6 +204,8 @@ class Network(nn.Module):
         for name, unit in self.units.items():
             if isinstance(unit.step, Convolution) and unit.step.shared_with:
                 unit.weight = self.units[unit.step.shared_with].weight
+            if plan.is_integer and isinstance(unit.step, Convolution):
+                unit.coding = in_seven_bits(unit.coding)
             self.add_module(name, unit)
 
     def quantize(self, is_quantized: bool = True) -> None:
@@ -237,11 +252,30 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs, float32, (n_rows, *shape), to logits, (n_rows, n_outputs)."""
-        return _run(self.plan, x, lambda step, source: self.units[step.name](source))
+        code = self.activations if any(unit.is_quantized for unit in self.units.values()) else None
+        if code is not None:
+            code.begin()
+        return _run(self.plan, x, lambda step, source: self.units[step.name](source), code)
 
     def written(self) -> dict[str, Weights]:
-        """Return the weights of every step as the file holds them."""
-        return {name: unit.written() for name, unit in self.units.items()}
+        """Return the weights of every step as the file holds them.
+
+        Where activations are codes, layers take in their scales: those of a convolution lead from codes to codes, in
+        shares of `INPUT_STEP`, and so does its bias; those of the last layer lead from codes to its values.
+        """
+        if self.activations is None:
+            return {name: unit.written() for name, unit in self.units.items()}
+        made = {}
+        for name, unit in self.units.items():
+            step, scale = unit.step, self.activations.scale
+            if isinstance(step, Linear):
+                made[name] = unit.written(scale(step.source))
+                continue
+            shift = 1 / (INPUT_STEP * scale(name))
+            weights = unit.written(unit.coding.unit * scale(step.source) * shift, shift)
+            assert weights.scale is not None
+            made[name] = replace(weights, scale=_normal(weights.scale))
+        return made
 
 
 @torch.no_grad()
@@ -265,6 +299,10 @@ def run(plan: Plan, weights: Mapping[str, Weights], x: Tensor) -> Tensor:
         out = CONVOLUTIONS[plan.dimensions](source, weight, bias, step.stride, step.kernel // 2, 1, groups)
         return out.relu() if step.is_rectified else out
 
+    if plan.is_integer:
+        first = plan.steps[0]
+        ready = _apply(plan, first, {"x": x}, weighted) if isinstance(first, Standardisation) else x
+        return run_integer(plan, weights, ready)
     return _run(plan, x, weighted)
 
 
@@ -282,10 +320,11 @@ def decoded(step: Convolution | Linear, written: Weights) -> tuple[Tensor, Tenso
     return values, bias
 
 
-def _run(plan: Plan, x: Tensor, weighted: Weigh) -> Tensor:
+def _run(plan: Plan, x: Tensor, weighted: Weigh, code: Code | None = None) -> Tensor:
     values = {"x": x}
     for step in plan.steps:
-        values[step.name] = _apply(plan, step, values, weighted)
+        value = _apply(plan, step, values, weighted)
+        values[step.name] = value if code is None else code(step, value)
     return values[plan.steps[-1].name]
 
 
@@ -296,6 +335,8 @@ def _apply(plan: Plan, step: Step, values: Mapping[str, Tensor], weighted: Weigh
             total = total + values[source]
         return total
     x = values[step.source]
+    if isinstance(step, Quantisation):
+        return x
     if isinstance(step, Standardisation):
         factors, centres = _columns(step)
         z = x * factors.to(x.device) - centres.to(x.device)
@@ -335,6 +376,11 @@ def _windows_of_three(
     window = torch.ones(shape[0], 1, *[3] * (len(shape) - 1), device=device, dtype=dtype)
     counts = convolve(window.new_ones(1, 1, *shape[1:]), window[:1], None, stride, 1)
     return window, counts.reciprocal()
+
+
+def _normal(scales: np.ndarray) -> np.ndarray:
+    """Return scales of which none is too small for float16 to hold well: biases are divided by them."""
+    return np.asarray(np.copysign(np.maximum(np.abs(scales), np.float16(SMALLEST_NORMAL)), scales))
 
 
 def _half(values: Tensor) -> np.ndarray:

@@ -79,6 +79,9 @@ def recipes_for(settings: Settings, loaded: Loaded, *, is_labelled: bool) -> tup
     signature = data.signature
     if signature.task == "regression" and settings.metric == "accuracy":
         settings = replace(settings, metric="rmse")
+    if settings.space.executions is None:
+        executions = ["float", "integer"] if settings.cost == "latency_us" else ["float"]
+        settings = replace(settings, space=replace(settings.space, executions=executions))
     rows = data.valid(-1)
     if rows.x is None:
         raise DataError("The data have no numbers, which a model with one numeric input needs.")
@@ -144,9 +147,9 @@ def ending_for(settings: Settings, run: Run, beyond: tuple[Path, Artifact] | Non
     if beyond is not None:
         folder, artifact = beyond
         sys.stdout.write(
-            f"No file has at most {bytes_text(settings.max_bytes or 0)}. The smallest has {bytes_text(artifact.size)}, "
-            f"with {error_text(artifact.card['validation']['error'], metric)} error: {folder / 'model.onnx'}. Allow "
-            "more bytes, or smaller shares in space.keeps.\n"
+            f"The smallest is kept: {folder / 'model.onnx'}, {bytes_text(artifact.size)} with "
+            f"{error_text(artifact.card['validation']['error'], metric)} error. Smaller shares in space.keeps go below "
+            "it.\n"
         )
     return code
 

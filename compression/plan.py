@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import final
 
 from engine.data import Signature
 
 __all__ = [
+    "CODES",
     "Addition",
     "Convolution",
     "Linear",
     "Mean",
     "Plan",
     "Pooling",
+    "Quantisation",
     "Rescaling",
     "Standardisation",
     "Step",
     "Weighted",
 ]
+
+
+CODES = "codes"  # name of what a `Quantisation` gives
 
 
 @final
@@ -152,7 +158,24 @@ class Rescaling:
     spread: float = 1.0
 
 
-Step = Convolution | Pooling | Addition | Mean | Linear | Standardisation | Rescaling
+@final
+@dataclass(frozen=True)
+class Quantisation:
+    """Where inputs become eight-bit codes: from here to the mean, or the last layer, all values are.
+
+    Bytes are codes as they are. Floats, which come in centred and scaled, take 16 steps a spread, eight spreads either
+    way.
+
+    Args:
+        name: Of its output.
+        source: Name of its input.
+    """
+
+    name: str
+    source: str
+
+
+Step = Convolution | Pooling | Addition | Mean | Linear | Standardisation | Rescaling | Quantisation
 Weighted = Convolution | Linear
 
 
@@ -175,16 +198,21 @@ class Plan:
         return len(self.signature.shape) - 1
 
     @property
+    def is_integer(self) -> bool:
+        """Whether its convolutions are executed with eight-bit integers."""
+        return any(isinstance(step, Quantisation) for step in self.steps)
+
+    @cached_property
     def weighted(self) -> tuple[Weighted, ...]:
         """The steps that have weights, in order."""
         return tuple(step for step in self.steps if isinstance(step, Convolution | Linear))
 
-    @property
+    @cached_property
     def owners(self) -> tuple[Weighted, ...]:
         """The steps that have weights of their own, in order."""
         return tuple(step for step in self.weighted if isinstance(step, Linear) or not step.shared_with)
 
-    @property
+    @cached_property
     def codings(self) -> tuple[str, ...]:
         """Codings in use, most weights first."""
         counts: dict[str, int] = {}

@@ -10,6 +10,8 @@ from engine.launch import SearchSettings
 
 __all__ = ["RecipesSettings", "Settings", "TrainSettings"]
 
+EXECUTIONS = {"float", "integer"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecipesSettings:
@@ -22,6 +24,8 @@ class RecipesSettings:
         ranks: Shares of the full rank that may stay; 1 alone switches factors off.
         densities: Shares of the weights that may stay where the coding is sparse.
         layers: Into how many parts the layers are cut; each part has genes of its own.
+        executions: How files compute: `float`, or `integer` (activations and weights of eight bits). By default the
+            search chooses where `cost` is the latency, otherwise all compute with floats.
     """
 
     name: str = "recipes"
@@ -30,6 +34,7 @@ class RecipesSettings:
     ranks: list[float] = field(default_factory=lambda: [0.25, 0.5, 1.0])
     densities: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.4])
     layers: int = 12
+    executions: list[str] | None = None
 
     def __post_init__(self) -> None:
         known = CODINGS | PALETTES
@@ -47,6 +52,9 @@ class RecipesSettings:
             lost = [share for share in getattr(self, key) if not 0 < share <= 1]
             if lost:
                 problems.append(f"space.{key} must lie in (0, 1], got {lost}.")
+        chosen = self.executions
+        if chosen is not None and (not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= EXECUTIONS):
+            problems.append(f"space.executions must hold float, integer or both, got {chosen}.")
         if not 1 <= self.layers <= 100:
             problems.append(f"space.layers must be in [1, 100], got {self.layers}.")
         if problems:

@@ -21,7 +21,7 @@ from compression.prune import keep_channels
 from engine.data import Rows, Signature
 from engine.errors import StudyError
 
-__all__ = ["Examples", "Recipe", "prepared", "train"]
+__all__ = ["Batches", "Examples", "Recipe", "prepared", "train"]
 
 EVALUATION_ROWS = 1000  # for each report: a share of a short training that is hardly felt
 EVALUATION_BATCH = 250
@@ -142,7 +142,7 @@ def train(
     spread = _spread(network)
     precision = Precision.on(device, is_mixed=spread is None)
     scaler = precision.scaler()
-    batches = _Batches(examples.to(device), recipe, seed)
+    batches = Batches(examples.to(device), recipe, seed)
     valid = None if valid is None else valid.to(device)
     total = max(recipe.steps, math.ceil(recipe.epochs * len(examples) / batches.rows))
     removal, quantization = int(recipe.prune_at * total), int(recipe.quantize_at * total)
@@ -245,7 +245,7 @@ def _error(network: Network, valid: Examples | None) -> float:
 
 
 @torch.no_grad()
-def _measure_normalisation(network: Network, batches: _Batches) -> None:
+def _measure_normalisation(network: Network, batches: Batches) -> None:
     """Replace running averages by the mean over fresh batches of the final weights."""
     norms = [unit.normalisation for unit in network.units.values() if unit.normalisation is not None]
     network.train()
@@ -255,8 +255,15 @@ def _measure_normalisation(network: Network, batches: _Batches) -> None:
         network(batches.next()[0])
 
 
-class _Batches:
-    """Endless batches in random order, augmented; every row once an epoch."""
+class Batches:
+    """Endless batches in random order, augmented; every row once an epoch.
+
+    Args:
+        examples: To learn from.
+        recipe: Its `batch_rows`, and for images `shift` and `flip`: each image is moved by up to so many pixels along
+            each axis, zeros where it leaves, and half of them are mirrored left to right.
+        seed: Of order and augmentation.
+    """
 
     def __init__(self, examples: Examples, recipe: Recipe, seed: int) -> None:
         self.examples, self.recipe = examples, recipe

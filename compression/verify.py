@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import onnx
@@ -14,9 +14,10 @@ import torch
 from onnx.reference import ReferenceEvaluator
 
 from compression.codings import coding_named
+from compression.integer_twin import whole_parts
 from compression.layers import Lowered, Weights
 from compression.network import Network, run
-from compression.plan import Plan, Pooling, Rescaling
+from compression.plan import Convolution, Plan, Pooling, Rescaling
 from compression.train import prepared
 from engine.artifact import session
 from engine.errors import ArtifactError
@@ -29,6 +30,7 @@ TOLERANCE = 1e-4
 TRIAL_ROWS = 24
 WINNER_ROWS = 2000
 REFERENCE_ROWS = 4
+REFERENCE_OPSET = 21
 
 
 @final
@@ -70,7 +72,8 @@ def check_parity(
     compared = np.concatenate([data, edge_rows(plan, seed=seed)])
     expected = _expected(plan, weights, compared)
     wanted = _wanted(plan, weights, lowered)
-    plain, *decoded = _with_outputs(lowered.model, list(wanted)).run(None, {"x": compared})
+    kinds = {name: values.dtype for name, (_, values) in wanted.items()}
+    plain, *decoded = _with_outputs(lowered.model, kinds).run(None, {"x": compared})
     for (what, values), found in zip(wanted.values(), decoded, strict=True):
         if not np.array_equal(found.reshape(-1), values):
             raise ArtifactError(f"The {what} in the file are not those that were trained. The file was not written.")
@@ -99,17 +102,23 @@ def check_reference(plan: Plan, lowered: Lowered, x: np.ndarray) -> float | None
         x: Rows of the data, as the file takes them.
 
     Returns:
-        The largest difference, as in `Parity`; None for maxima in one dimension, of which the evaluator forgets the
-        padding.
+        The largest difference, as in `Parity`; None for what the evaluator cannot do: convolutions of integers in one
+        dimension, and maxima with padding in one dimension or of integers.
 
     Raises:
         ArtifactError: If they differ by more than the tolerance.
     """
-    if plan.dimensions == 1 and any(isinstance(step, Pooling) and step.kind == "max" for step in plan.steps):
+    has_maxima = any(isinstance(step, Pooling) and step.kind == "max" for step in plan.steps)
+    is_flat = plan.dimensions != 2
+    if (plan.is_integer and is_flat) or (has_maxima and (plan.is_integer or is_flat)):
         return None
     rows = x[:REFERENCE_ROWS]
     found = session(lowered.model).run(None, {"x": rows})[0]
-    expected = ReferenceEvaluator(onnx.load_model_from_string(lowered.model)).run(None, {"x": rows})[0]
+    model = onnx.load_model_from_string(lowered.model)
+    for entry in (*model.opset_import, *(entry for function in model.functions for entry in function.opset_import)):
+        if not entry.domain:  # the same operators; the evaluator knows some of them in their later versions only
+            entry.version = max(entry.version, REFERENCE_OPSET)
+    expected = ReferenceEvaluator(model).run(None, {"x": rows})[0]
     difference = _difference(plan, np.asarray(found), np.asarray(expected))
     if not difference <= TOLERANCE:
         raise ArtifactError(
@@ -168,9 +177,20 @@ def _difference(plan: Plan, found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _wanted(plan: Plan, weights: Mapping[str, Weights], lowered: Lowered) -> dict[str, tuple[str, np.ndarray]]:
-    """Return, by name in the graph, what a decoded tensor is and the float32 values it must have."""
+    """Return, by name in the graph, what a decoded tensor is and the values it must have.
+
+    They are float32; where integers are executed, weights are int8 and biases int32.
+    """
     wanted = {}
     for step in plan.weighted:
+        if plan.is_integer and isinstance(step, Convolution):
+            names, whole = lowered.parts[step.name], whole_parts(step, weights[step.name])
+            for kind, name, values in zip(
+                ("weights", "scale", "bias"), (names.weight, names.scale, names.bias), whole, strict=True
+            ):
+                if name is not None and values is not None:
+                    wanted[name] = (f"{kind} of {step.name}", values.reshape(-1))
+            continue
         coding, parts, written = coding_named(step.coding), lowered.parts[step.name], weights[step.name]
         codes = parts.stored(written.codes).reshape(-1)
         codes = codes.astype(np.float16 if coding.name == "float16" else np.float32)
@@ -181,14 +201,16 @@ def _wanted(plan: Plan, weights: Mapping[str, Weights], lowered: Lowered) -> dic
     return wanted
 
 
-def _with_outputs(content: bytes, names: list[str]) -> onnxruntime.InferenceSession:
-    """Open a file without graph optimisation, with inner tensors as further outputs."""
+def _with_outputs(content: bytes, kinds: Mapping[str, np.dtype[Any]]) -> onnxruntime.InferenceSession:
+    """Open a file without graph optimisation, with inner tensors of these types as further outputs."""
     model = onnx.load_model_from_string(content)
     constants = {tensor.name for tensor in model.graph.initializer}
-    for name in names:
+    for name, kind in kinds.items():
         if name in constants:  # an output must be made by a node
             model.graph.node.append(onnx.helper.make_node("Identity", [name], [f"{name} "]))
         model.graph.output.append(
-            onnx.helper.make_tensor_value_info(f"{name} " if name in constants else name, onnx.TensorProto.FLOAT, None)
+            onnx.helper.make_tensor_value_info(
+                f"{name} " if name in constants else name, onnx.helper.np_dtype_to_tensor_dtype(kind), None
+            )
         )
     return session(model.SerializeToString(), optimized=False)

@@ -137,7 +137,7 @@ class Finisher:
         finished: dict[str, Artifact] = {}
         if self.settings.members > 0 and len(front):
             winners = spread(front, self.settings.members)
-            self._until = self._end_of_training([files[point.sha256] for point in front])
+            self._until = self._end_of_training(list(files.values())) if is_training else None
             seconds = seconds_by_key(trials) if is_training else None
             teacher = self.teacher or self._best_teacher(winners, files[front.points[0].sha256], seconds)
             finished = self._finished(winners, teacher, seconds)
@@ -207,10 +207,7 @@ class Finisher:
     ) -> dict[str, Artifact]:
         """Take over results of an earlier run, and train the other winners: largest first, in a limited time quickest.
 
-        Args:
-            winners: To train.
-            teacher: To learn from.
-            seconds: Of their trials, by key, which tell what still fits in the time; None to train nothing.
+        The seconds of their trials, by key, tell what still fits in the time; None: nothing is trained.
         """
         found: dict[str, Artifact] = {}
         tasks: list[Finish] = []

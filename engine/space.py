@@ -160,9 +160,9 @@ class Choice:
         place = self.options.index(value)
         if self.ordered and rng.random() < 2 / 3:
             places = [p for p in (place - 1, place + 1) if 0 <= p < len(self.options)]
-        else:
-            places = [p for p in range(len(self.options)) if p != place]
-        return self.options[int(rng.choice(places))]
+            return self.options[places[rng.integers(len(places))]]
+        other = int(rng.integers(len(self.options) - 1))
+        return self.options[other + (other >= place)]
 
 
 Domain = Float | Int | Choice
@@ -309,7 +309,16 @@ class Space:
 
     def _complete(self, values: Mapping[str, Value], rng: np.random.Generator) -> Candidate:
         complete: dict[str, Value] = {}
-        for name, domain in self.domains.items():
-            if self.is_active(name, complete):
+        for name, domain, parent, wanted in self._genes:
+            if parent is None or (parent in complete and complete[parent] in wanted):
                 complete[name] = values[name] if name in values else domain.sample(rng)
         return Candidate.of(complete)
+
+    @cached_property
+    def _genes(self) -> list[tuple[str, Domain, str | None, tuple[Value, ...]]]:
+        """Name, range, parent and the parent's values of each gene, for loops that are run often."""
+        return [
+            (name, domain, found.parent if found else None, found.values if found else ())
+            for name, domain in self.domains.items()
+            for found in [self.conditions.get(name)]
+        ]

@@ -1,33 +1,75 @@
-"""What the driver does for one trial, in seconds of one core: propose, send, take in, record, keep the front, show."""
+"""What the driver does for one trial, in seconds of one core: propose, send, take in, record, keep the front, show.
+
+    python -m experiments.driver_costs spaces=[cells,mobile,tabular] trials=[100,1000,10000] proposals=16
+
+prints what a proposal takes, the results of earlier proposals told in between, on each space after so many trials.
+"""
 
 from __future__ import annotations
 
 import io
 import math
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import final
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
+from automl.family import Tables
+from automl.space import TabularSettings
 from engine.artifact import Artifact
+from engine.command import main_guard
+from engine.data import Signature
+from engine.errors import SettingsError
+from engine.family import Family
 from engine.front import Front
 from engine.load import DataSettings, load
 from engine.objective import Objective, Problem
 from engine.progress import Progress, Status
 from engine.record import RunFolder
-from engine.samplers.registry import sampler_named
+from engine.samplers.registry import SAMPLERS, sampler_named
+from engine.settings import build, from_arguments
 from engine.space import Candidate
 from engine.trial import Point, State, Trial
 from engine.work import Build, Done
 from nas.family import Networks, macs_for, recipe_for
 from nas.settings import Settings
+from nas.space import space_named
+from rules.family import RuleModels
+from rules.generators.space import RulesSettings
 
-__all__ = ["Costs", "Past", "front_of", "made_up_error", "past_of", "proposal_seconds", "trial_seconds"]
+__all__ = [
+    "Costs",
+    "Past",
+    "ProposalSettings",
+    "front_of",
+    "made_up_error",
+    "main",
+    "past_of",
+    "problem_of",
+    "proposal_seconds",
+    "sequence_seconds",
+    "trial_seconds",
+]
 
+NUMBERS, NAMES = tuple(f"x{n}" for n in range(20)), ("kind", "place")
+TABLE = Signature("table", "classification", (20,), "float32", ("no", "yes"), 0.0, 1.0, NUMBERS, NAMES)
+SIGNATURES = {  # data as large as those that such networks are for
+    "cells": Signature("images", "classification", (1, 28, 28), "uint8", tuple("0123456789")),
+    "cells1d": Signature("signals", "classification", (9, 128), "float32", tuple("abcdef"), 0.1, 0.5),
+    "mobile": Signature("images", "classification", (3, 32, 32), "uint8", tuple("0123456789")),
+    "mlp": Signature("table", "classification", (20,), "float32", ("no", "yes"), 0.0, 1.0, NUMBERS),
+    "tabular": TABLE,
+    "rules": TABLE,
+}
+SHARES = (1.0, 0.5, 0.25)  # sizes of the files of one trial, where one training gives several
 FILE_BYTES = 20_000
 REPEATS = 7  # of which the quickest counts
 
@@ -56,6 +98,98 @@ class Costs:
     def all(self) -> float:
         """All of them: the driver does one thing after the other."""
         return self.send + self.receive + self.record + self.front + self.show
+
+
+@final
+@dataclass(frozen=True)
+class ProposalSettings:
+    """What the command understands.
+
+    Args:
+        spaces: To propose in.
+        trials: Known before the first proposal that is measured.
+        proposals: Measured each time.
+        sampler: By name.
+    """
+
+    spaces: list[str] = field(default_factory=lambda: list(SIGNATURES))
+    trials: list[int] = field(default_factory=lambda: [100, 1000, 10_000])
+    proposals: int = 16
+    sampler: str = "pareto"
+
+    def __post_init__(self) -> None:
+        lost = [name for name in self.spaces if name not in SIGNATURES]
+        if lost or self.sampler not in SAMPLERS or self.proposals < 1 or min(self.trials, default=0) < 1:
+            raise SettingsError(
+                f"spaces must be of {', '.join(SIGNATURES)}, sampler of {', '.join(SAMPLERS)}, trials and proposals at "
+                f"least 1; got {', '.join(self.spaces)}, {self.sampler}, {self.trials} and {self.proposals}."
+            )
+
+
+def problem_of(space: str) -> Problem:
+    """Return the problem of a search in a space, with the limits that its driver sets."""
+    signature = SIGNATURES[space]
+    limits: tuple[tuple[Objective, Callable[[Candidate], float | None]], ...] = ()
+    family: Family
+    if space == "tabular":
+        family = Tables(TabularSettings(), signature, "accuracy")
+    elif space == "rules":
+        family = RuleModels(RulesSettings(), signature)
+    else:
+        family = Networks(space_named(space).settings(), signature, recipe_for(signature, 10_000, {}))
+        limits = ((Objective("macs", "", macs_for(signature)), family.macs),)
+    size = Objective("bytes", "bytes", Settings().max_bytes)
+    return Problem(
+        family.space, Objective("error"), size, family.canonical, family.bytes, 10**6, limits, family.features,
+        tuple(family.portfolio),
+    )  # fmt: skip
+
+
+def sequence_seconds(problem: Problem, name: str, n_trials: int, n_proposals: int) -> list[float]:
+    """Return the time of each of several proposals, one told the result of the other, after so many random trials."""
+    rng, trials = np.random.default_rng(0), list[Trial]()
+    keys = set[str]()
+    while len(trials) < n_trials:
+        candidate = problem.canonical(problem.space.sample(rng))
+        if candidate.key not in keys and problem.allows(candidate):
+            keys.add(candidate.key)
+            trials.append(_made_up(problem, len(trials), candidate))
+    sampler, found = sampler_named(name, seed=0), []
+    for number in range(n_proposals + 1):  # the first one learns the past
+        start = time.process_time()
+        proposal = sampler.propose(problem, trials, (), np.random.default_rng([1, number]))
+        found.append(time.process_time() - start)
+        trials.append(_made_up(problem, len(trials), problem.canonical(proposal)))
+    return found[1:]
+
+
+def _made_up(problem: Problem, number: int, candidate: Candidate) -> Trial:
+    """Return a trial whose results follow from its genes, with several files where one training gives them."""
+    worth = sum(_chance(f"{name}={value}") for name, value in candidate.values)
+    size = problem.exact_cost(candidate)
+    shares = (1.0,) if size is not None else SHARES
+    if size is None:
+        size = 2000 * math.exp(sum(_chance(f"{name} {value}") for name, value in candidate.values))
+    points = []
+    for share in shares:
+        error = 0.02 + 0.6 * math.exp(-size * share / 3000) + 0.03 * math.exp(worth)
+        part = _shrunk(problem, candidate, share)
+        if part is not None:
+            points.append(Point(part, {"error": round(error, 4), "bytes": size * share}, f"{number:064x}"))
+    return Trial(number, candidate, State.COMPLETE, tuple(points), 60.0, number)
+
+
+def _shrunk(problem: Problem, candidate: Candidate, share: float) -> Candidate | None:
+    """Return the candidate with fewer trees, or rules; None where it has none or so few are not in the space."""
+    counts = {n: max(1, round(int(v) * share)) for n, v in candidate.values if n.endswith(".trees") or n == "rules"}
+    if share == 1:
+        return candidate
+    is_inside = counts and all(problem.space.domains[name].contains(count) for name, count in counts.items())
+    return candidate.replace(**counts) if is_inside else None
+
+
+def _chance(text: str) -> float:
+    return zlib.crc32(text.encode()) / 2**32 - 0.5
 
 
 def past_of(n_trials: int, *, seed: int = 0) -> Past:
@@ -145,3 +279,31 @@ def _quickest(work: Callable[[], object], batch: int = 20) -> float:
         return (time.process_time() - start) / batch
 
     return min(once() for _ in range(REPEATS))
+
+
+def run(settings: ProposalSettings) -> int:
+    """Print the table."""
+    table = Table("space", *(f"{count:,} trials" for count in settings.trials))
+    for space in settings.spaces:
+        cells = []
+        for count in settings.trials:
+            seconds = sequence_seconds(problem_of(space), settings.sampler, count, settings.proposals)
+            cells.append(f"{1000 * float(np.mean(seconds)):.0f} ({1000 * max(seconds):.0f})")
+        table.add_row(space, *cells)
+    console = Console()
+    console.print(
+        f"Milliseconds of processor time a proposal, sampler={settings.sampler}: mean of {settings.proposals} in a row "
+        "(longest), fits included."
+    )
+    console.print(table)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return main_guard(lambda: run(build(ProposalSettings, from_arguments(given))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
+from functools import cache, lru_cache
 from typing import Any, Protocol, final
 
 from compression.codings import CODINGS, coding_named
 from engine.errors import SettingsError
 from engine.space import Candidate, Choice, Condition, Domain, Int, Space
-from nas.ranges import option_problems
+from nas.ranges import EXECUTIONS, option_problems
 
 __all__ = [
     "OPERATIONS",
@@ -44,6 +45,8 @@ class CellsSettings:
         codings: Of the weights of a stage.
         edge_codings: Of the first and of the last layer.
         keeps: Share of the channels of a stage that stay.
+        executions: How networks compute: `float`, or `integer` (activations of eight bits too); null is both where
+            latency is the cost, and otherwise float.
     """
 
     name: str = "cells"
@@ -55,6 +58,7 @@ class CellsSettings:
     codings: tuple[str, ...] = ("ternary", "sparse4", "int2", "int4", "int8", "float16", "float32")
     edge_codings: tuple[str, ...] = ("int4", "int8")
     keeps: tuple[float, ...] = (0.5, 0.75, 1.0)
+    executions: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         problems = [f"space.name must be cells, got {self.name}."] if self.name != "cells" else []
@@ -103,6 +107,8 @@ class CellOptions(Protocol):
     def reductions(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def shares(self) -> tuple[bool, ...]: ...  # noqa: D102
+    @property
+    def executions(self) -> tuple[str, ...] | None: ...  # noqa: D102
 
 
 def cell_problems(settings: CellOptions, operations: Sequence[str]) -> list[str]:
@@ -114,7 +120,7 @@ def cell_problems(settings: CellOptions, operations: Sequence[str]) -> list[str]
     """
     problems = option_problems(
         settings,
-        named={"operations": operations, "codings": CODINGS, "edge_codings": CODINGS},
+        named={"operations": operations, "codings": CODINGS, "edge_codings": CODINGS, "executions": EXECUTIONS},
         numbers={"widths": (1, 4096), "depths": (0, 64), "strides": (1, 8), "keeps": (1e-9, 1.0)},
         single={"nodes": (2, 6), "stages": (1, 6)},
     )
@@ -179,23 +185,22 @@ class Genome:
     def of(candidate: Candidate, nodes: int) -> Genome:
         """Read a candidate of `cells_space`."""
         genes: Mapping[str, Any] = candidate.genes
-        stages = []
-        for number in range(genes["stages"]):
-            own = {field.name: f"stage{number}.{field.name}" for field in fields(Stage)}
-            stages.append(Stage(**{name: genes[gene] for name, gene in own.items() if gene in genes}))
-        cell = tuple(genes[f"cell.{source}{target}"] for source, target in edges(nodes))
-        return Genome(
-            nodes, cell, tuple(stages), genes.get("reduction", "conv1"), genes["stem.coding"], genes["head.coding"]
+        stages = tuple(
+            Stage(*map(genes.get, _stage_genes(number)))  # type: ignore[arg-type]
+            for number in range(genes["stages"])
         )
+        cell = tuple([genes[gene] for gene in _cell_genes(nodes)])
+        return Genome(nodes, cell, stages, genes.get("reduction", "conv1"), genes["stem.coding"], genes["head.coding"])
 
     def candidate(self) -> Candidate:
         """Return the candidate that `of` reads."""
         genes: dict[str, Any] = {"stages": len(self.stages)}
-        genes |= {
-            f"cell.{source}{target}": op for (source, target), op in zip(edges(self.nodes), self.cell, strict=True)
-        }
+        genes |= zip(_cell_genes(self.nodes), self.cell, strict=True)
         for number, stage in enumerate(self.stages):
-            genes |= {f"stage{number}.{gene}": value for gene, value in asdict(stage).items() if value is not None}
+            values = (stage.width, stage.depth, stage.stride, stage.coding, stage.keep, stage.shared)
+            genes |= zip(_stage_genes(number), values, strict=True)
+            if stage.shared is None:
+                del genes[_stage_genes(number)[-1]]
         if len(self.stages) > 1:
             genes["reduction"] = self.reduction
         return Candidate.of({**genes, "stem.coding": self.stem_coding, "head.coding": self.head_coding})
@@ -210,15 +215,16 @@ class Genome:
             settings: Of the space; the representative uses no value that they do not hold.
         """
         cell = canonical_cell(self.cell, self.nodes)
-        stages = [replace(stage, keep=_first_keep(stage, settings.keeps)) for stage in self.stages]
-        if all(op == "none" for op in cell):
+        stages = [_with_first_keep(stage, settings.keeps) for stage in self.stages]
+        empty = ("none",) * len(cell)
+        if cell == empty:
             stages = [replace(stage, depth=min(settings.depths)) for stage in stages]
-        if all(stage.depth == 0 for stage in stages):
-            cell = ("none",) * len(cell)
-        if stages[0].depth == 0 or not any(map(is_convolution, cell)):
+        if not any(stage.depth for stage in stages):
+            cell = empty
+        has_weights = any(map(is_convolution, cell))
+        if stages[0].depth == 0 or not has_weights:
             stages[0] = replace(stages[0], coding=settings.codings[0])
         if settings.shares:
-            has_weights = any(map(is_convolution, cell))
             stages = [
                 stage if stage.may_share and has_weights else replace(stage, shared=settings.shares[0])
                 for stage in stages
@@ -226,24 +232,40 @@ class Genome:
         return replace(self, cell=cell, stages=tuple(stages))
 
 
-def _first_keep(stage: Stage, keeps: Sequence[float]) -> float:
-    """Return the first share that leaves as many channels as the stage's own."""
-    return next((keep for keep in keeps if replace(stage, keep=keep).kept == stage.kept), stage.keep)
+@lru_cache(maxsize=10_000)
+def _with_first_keep(stage: Stage, keeps: Sequence[float]) -> Stage:
+    """Return a stage with the first share that leaves as many channels as its own."""
+    same = (replace(stage, keep=keep) for keep in keeps)
+    return next((other for other in same if other.kept == stage.kept), stage)
 
 
+@cache
+def _stage_genes(number: int) -> tuple[str, ...]:
+    """Return the names of the genes of a stage, in the order of its fields."""
+    return tuple(f"stage{number}.{field.name}" for field in fields(Stage))
+
+
+@cache
+def _cell_genes(nodes: int) -> tuple[str, ...]:
+    """Return the names of the genes of a cell, in the order of its edges."""
+    return tuple(f"cell.{source}{target}" for source, target in edges(nodes))
+
+
+@cache
 def is_convolution(operation: str) -> bool:
     """Say whether an operation has weights."""
     return operation.startswith(("conv", "separable"))
 
 
-def edges(nodes: int) -> list[tuple[int, int]]:
+@cache
+def edges(nodes: int) -> tuple[tuple[int, int], ...]:
     """Return the edges of a cell, (source, target), in the order of targets.
 
     Example:
         >>> edges(3)
-        [(0, 1), (0, 2), (1, 2)]
+        ((0, 1), (0, 2), (1, 2))
     """
-    return [(source, target) for target in range(1, nodes) for source in range(target)]
+    return tuple((source, target) for target in range(1, nodes) for source in range(target))
 
 
 def canonical_cell(cell: Sequence[str], nodes: int) -> tuple[str, ...]:
@@ -253,6 +275,11 @@ def canonical_cell(cell: Sequence[str], nodes: int) -> tuple[str, ...]:
         cell: Operation of each edge, in the order of `edges(nodes)`.
         nodes: Of the cell.
     """
+    return _canonical_cell(tuple(cell), nodes)
+
+
+@lru_cache(maxsize=10_000)
+def _canonical_cell(cell: tuple[str, ...], nodes: int) -> tuple[str, ...]:
     links = [(s, t, op) for (s, t), op in zip(edges(nodes), cell, strict=True) if op != "none"]
     links, output = _contracted(_live(links, nodes - 1), nodes - 1)
     if output == 0 or not links:

@@ -5,26 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, final
 
 import torch
 
-from compression.export import export
+from compression.activations import in_integers
+from compression.export import export, lowered_plan
 from compression.layers import empty_weights, lower
-from compression.memory import macs
 from compression.network import Network
-from compression.plan import Convolution, Plan, Pooling
+from compression.plan import Plan
+from compression.ruler import Ruler
+from compression.totals import Totals, totals
 from compression.train import Examples, Recipe, train
 from engine.artifact import Artifact
 from engine.data import Dataset, Signature
 from engine.family import Report
 from engine.metrics import metric_named
-from engine.space import Candidate, Space
+from engine.space import Candidate, Choice, Space
 from engine.trial import Point, Trial
 from nas.describe import told
 from nas.finish import finish
 from nas.measure import measured
+from nas.ranges import EXECUTIONS
 from nas.space import Genome, NetworkSpace, SpaceSettings, space_named
 
 __all__ = ["Networks", "macs_for", "recipe_for"]
@@ -32,6 +35,9 @@ __all__ = ["Networks", "macs_for", "recipe_for"]
 LONG_EPOCHS = 20  # from here on images are moved; a short training only gets worse by it
 MACS_A_ROOT = 200_000
 DEPTH_UNIT = 5.0  # layers that count as much as a factor of ten in size
+SIZE_UNIT = 10.0  # of log bytes: little, since errors are learned from the exact size too
+EXECUTION = "execution"  # the gene that all spaces have
+CODED_STEP = {"step": "activations quantized", "detail": "eight bits, in training; integer kernels multiply them"}
 PIXELS_A_SHIFT = 14  # images move by up to one pixel for each 14 of their side: 8 x 8 not at all, 28 x 28 by two
 
 
@@ -65,19 +71,32 @@ class Networks:
         """What the space says of its networks."""
         return space_named(self.settings.name)
 
+    @property
+    def executions(self) -> tuple[str, ...]:
+        """How its networks may compute."""
+        return self.settings.executions or EXECUTIONS[:1]
+
     @cached_property
     def space(self) -> Space:
-        """Where candidates come from."""
-        return self.kind.space(self.settings)
+        """Where candidates come from: that of the settings, and how a network computes where there is a choice."""
+        found, executions = self.kind.space(self.settings), self.executions
+        if len(executions) == 1:
+            return found
+        return Space({**found.domains, EXECUTION: Choice(executions)}, found.conditions)
 
     @cached_property
     def portfolio(self) -> Sequence[Candidate]:
         """Plain networks of many widths."""
-        return self.kind.portfolio(self.settings, self.signature)
+        found = self.kind.portfolio(self.settings, self.signature)
+        return [self.canonical(self._executed(candidate, self.executions[0])) for candidate in found]
 
     def canonical(self, candidate: Candidate) -> Candidate:
         """Return the representative of all candidates that build the same network."""
-        return self._canonical(candidate).candidate()
+        genome, executions = self._canonical(candidate), self.executions
+        execution = self._execution(candidate)
+        if execution != executions[0] and not _is_whole(self.kind, genome, self.signature):
+            execution = executions[0]
+        return self._executed(genome.candidate(), execution)
 
     def genome(self, candidate: Candidate) -> Genome:
         """Return the genome of a candidate."""
@@ -85,27 +104,27 @@ class Networks:
         return found
 
     def bytes(self, candidate: Candidate) -> int:
-        """Return the length of the file: the writer itself, run on zeros."""
-        return _length(self.kind, self._canonical(candidate), self.signature)
+        """Return the length of the file: the writer itself, with a ruler in place of a graph."""
+        return _length(self._kind(candidate), self._canonical(candidate), self.signature)
 
     def macs(self, candidate: Candidate) -> int:
         """Return the multiply-accumulates of one row through the file."""
-        return macs(_small_plan(self.kind, self.genome(candidate), self.signature))
+        return self._totals(candidate).macs
 
     def features(self, candidate: Candidate) -> Sequence[float]:
-        """Return logarithms of multiply-accumulates and parameters, and the shares of kinds of layers in the file.
+        """Return logarithms of multiply-accumulates and parameters, the numbers of layers by kind, and about the size.
 
-        Candidates of one size differ most in how often a weight is used, how many there are, and in depth.
+        Candidates of one size differ most in how often a weight is used, how many there are, and in depth. From about
+        the size samplers learn which exact ones are worth the time that it takes to tell them.
         """
-        plan = _small_plan(self.kind, self.genome(candidate), self.signature)
-        depthwise = sum(isinstance(step, Convolution) and step.is_depthwise for step in plan.steps)
-        pooled = sum(isinstance(step, Pooling) for step in plan.steps)
+        found = self._totals(candidate)
         return (
-            math.log10(max(1, macs(plan))) - 5.0,
-            math.log10(plan.parameters) - 3.0,
-            (len(plan.weighted) - depthwise) / DEPTH_UNIT,
-            depthwise / DEPTH_UNIT,
-            pooled / DEPTH_UNIT,
+            math.log10(max(1, found.macs)) - 5.0,
+            math.log10(found.parameters) - 3.0,
+            found.layers / DEPTH_UNIT,
+            found.depthwise / DEPTH_UNIT,
+            found.poolings / DEPTH_UNIT,
+            math.log(found.bytes) / SIZE_UNIT,
         )
 
     def prepare(self, data: Dataset, *, seed: int) -> Dataset:  # noqa: ARG002
@@ -120,7 +139,7 @@ class Networks:
         rows, valid = data.train(fold), data.valid(fold)
         torch.manual_seed(seed)
         network = train(
-            Network(measured(self.kind.plan(genome, self.signature), rows)),
+            Network(measured(self._kind(candidate).plan(genome, self.signature), rows)),
             Examples.of(rows, self.signature),
             self.recipe.scaled(fidelity),
             counts=self.kind.kept(genome),
@@ -143,7 +162,7 @@ class Networks:
         """Train a winner long, with a teacher's probabilities where there is one."""
         genome = self.genome(candidate)
         artifact = finish(
-            self.kind,
+            self._kind(candidate),
             genome,
             self.signature,
             data,
@@ -160,11 +179,32 @@ class Networks:
     def describe(self, point: Point, trials: Sequence[Trial]) -> Mapping[str, Any]:
         """Return what a card says of a winner beyond its measurements."""
         is_share = metric_named(self.metric, self.signature.task).is_share
-        return told(self.kind.describe(self.genome(point.candidate)), point, trials, is_share=is_share)
+        words = told(self.kind.describe(self.genome(point.candidate)), point, trials, is_share=is_share)
+        if self._plan(point.candidate).is_integer:
+            words["steps"] = [*words["steps"], CODED_STEP]
+        return words
+
+    def _execution(self, candidate: Candidate) -> str:
+        """Return how the network of a candidate is to compute."""
+        return str(candidate.genes.get(EXECUTION, self.executions[0]))
+
+    def _executed(self, candidate: Candidate, execution: str) -> Candidate:
+        """Return a candidate with the gene of its execution, where there is one."""
+        if len(self.executions) == 1:
+            return candidate
+        return Candidate.of({**candidate.genes, EXECUTION: execution})
+
+    def _kind(self, candidate: Candidate) -> NetworkSpace:
+        return _executing(self.kind, self._execution(candidate))
+
+    def _plan(self, candidate: Candidate) -> Plan:
+        return _small_plan(self._kind(candidate), self.genome(candidate), self.signature)
+
+    def _totals(self, candidate: Candidate) -> Totals:
+        return _totals(self._kind(candidate), self.settings, self.signature, candidate)
 
     def _canonical(self, candidate: Candidate) -> Genome:
-        found: Genome = self.kind.canonical(self.genome(candidate), self.settings)
-        return found
+        return _canonical(self.kind, self.settings, candidate)
 
 
 def recipe_for(signature: Signature, rows: int, given: Mapping[str, Any]) -> Recipe:
@@ -188,6 +228,32 @@ def macs_for(signature: Signature) -> int:
     return round(MACS_A_ROOT * math.sqrt(math.prod(signature.shape[1:])))
 
 
+@cache
+def _executing(kind: NetworkSpace, execution: str) -> NetworkSpace:
+    """Return the space whose networks compute so; those without integer codes compute with floats all the same."""
+    if execution == "float":
+        return kind
+    return replace(kind, plan=lambda genome, signature: in_integers(kind.plan(genome, signature)))
+
+
+def _is_whole(kind: NetworkSpace, genome: Genome, signature: Signature) -> bool:
+    """Say whether a network can be executed with integers."""
+    return _small_plan(_executing(kind, "integer"), genome, signature).is_integer
+
+
+@lru_cache(maxsize=10_000)
+def _canonical(kind: NetworkSpace, settings: SpaceSettings, candidate: Candidate) -> Genome:
+    found: Genome = kind.canonical(kind.genome(candidate, settings), settings)
+    return found
+
+
+@lru_cache(maxsize=10_000)
+def _totals(kind: NetworkSpace, settings: SpaceSettings, signature: Signature, candidate: Candidate) -> Totals:
+    """Return what the plan of the file adds up to."""
+    genome = kind.genome(candidate, settings)
+    return totals(kind.plan(genome, signature), kind.kept(genome))
+
+
 @lru_cache(maxsize=10_000)
 def _small_plan(kind: NetworkSpace, genome: Genome, signature: Signature) -> Plan:
     """Return the plan of the file: after channels are removed."""
@@ -197,4 +263,5 @@ def _small_plan(kind: NetworkSpace, genome: Genome, signature: Signature) -> Pla
 @lru_cache(maxsize=100_000)
 def _length(kind: NetworkSpace, genome: Genome, signature: Signature) -> int:
     plan = _small_plan(kind, genome, signature)
-    return len(lower(plan, empty_weights(plan)).model)
+    weights = empty_weights(plan)
+    return len((lowered_plan(plan, weights) if plan.is_integer else lower(plan, weights, Ruler)).model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Rescaling, Step
 from engine.data import Signature
@@ -32,15 +33,9 @@ def plan_of(genome: Genome, signature: Signature) -> Plan:
     source = "stem"
     for number, stage in enumerate(genome.stages):
         group = f"stage{number}"
-        if number:
-            before = genome.stages[number - 1].width
-            source = _unit(steps, f"{group}_reduction", source, genome.reduction, before, stage.width, stage.stride,
-                           stage.coding, f"stage{number - 1}", group)  # fmt: skip
-        for depth in range(stage.depth):
-            start = len(steps)
-            source = _cell(steps, genome, stage, f"{group}_{depth}", source, group)
-            if depth and stage.is_shared:
-                steps[start:] = [_sharing(step, f"{group}_{depth}", f"{group}_0") for step in steps[start:]]
+        before = genome.stages[number - 1].width if number else 0
+        added, source = _stage(genome.nodes, genome.cell, genome.reduction, stage, number, before, source)
+        steps += added
     return with_answer(steps, source, genome.stages[-1].width, genome.head_coding, group, signature)
 
 
@@ -77,17 +72,37 @@ def depthwise_coding(coding: str) -> str:
     return DEPTHWISE_CODINGS.get(coding, "int8")
 
 
+@lru_cache(maxsize=10_000)
+def _stage(
+    nodes: int, cell: tuple[str, ...], reduction: str, stage: Stage, number: int, before: int, source: str
+) -> tuple[tuple[Step, ...], str]:
+    """Return the steps of a stage and the name of its output; neighbours of a network have most stages in common."""
+    steps: list[Step] = []
+    group = f"stage{number}"
+    if number:
+        source = _unit(steps, f"{group}_reduction", source, reduction, before, stage.width, stage.stride,
+                       stage.coding, f"stage{number - 1}", group)  # fmt: skip
+    for depth in range(stage.depth):
+        start = len(steps)
+        source = _cell(steps, nodes, cell, stage, f"{group}_{depth}", source, group)
+        if depth and stage.is_shared:
+            steps[start:] = [_sharing(step, f"{group}_{depth}", f"{group}_0") for step in steps[start:]]
+    return tuple(steps), source
+
+
 def _sharing(step: Step, prefix: str, first: str) -> Step:
     """Return a step of a later cell with the codes of its counterpart in the first cell."""
     return replace(step, shared_with=first + step.name.removeprefix(prefix)) if isinstance(step, Convolution) else step
 
 
-def _cell(steps: list[Step], genome: Genome, stage: Stage, name: str, source: str, group: str) -> str:
+def _cell(
+    steps: list[Step], nodes: int, cell: tuple[str, ...], stage: Stage, name: str, source: str, group: str
+) -> str:
     """Add one cell; a cell without a path from input to output is the identity."""
     values = {0: source}
-    for target in range(1, genome.nodes):
+    for target in range(1, nodes):
         parts = []
-        for (start, end), op in zip(edges(genome.nodes), genome.cell, strict=True):
+        for (start, end), op in zip(edges(nodes), cell, strict=True):
             if end == target and op != "none" and start in values:
                 parts.append(_operation(steps, f"{name}_{start}{end}", values[start], op, stage, group))
         if len(parts) == 1:
@@ -95,7 +110,7 @@ def _cell(steps: list[Step], genome: Genome, stage: Stage, name: str, source: st
         elif parts:
             steps.append(Addition(f"{name}_{target}", tuple(parts)))
             values[target] = f"{name}_{target}"
-    return values.get(genome.nodes - 1, source)
+    return values.get(nodes - 1, source)
 
 
 def _operation(steps: list[Step], name: str, source: str, op: str, stage: Stage, group: str) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 
 from engine.errors import did_you_mean
 
-__all__ = ["option_problems"]
+__all__ = ["EXECUTIONS", "option_problems"]
+
+EXECUTIONS = ("float", "integer")
 
 
 def option_problems(
@@ -34,11 +36,13 @@ def option_problems(
     for key, known in named.items():
         problems += [
             f"space.{key} knows no '{value}'{did_you_mean(value, known) or '.'} Known: {', '.join(known)}."
-            for value in getattr(settings, key)
+            for value in getattr(settings, key) or ()
             if value not in known
         ]
     for key in (*named, *numbers):
         values = getattr(settings, key)
+        if values is None:  # what the search decides
+            continue
         if not values or len(set(values)) < len(values):
             problems.append(f"space.{key} must have at least one value and none twice, got {list(values)}.")
     for key, (low, high) in numbers.items():

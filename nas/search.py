@@ -33,6 +33,7 @@ def run(settings: Settings) -> Run:
     from engine.launch import search
     from engine.metrics import default_metric
     from nas.family import Networks, macs_for, recipe_for
+    from nas.ranges import EXECUTIONS
     from nas.settings import Settings as Defaults
 
     def complete(loaded: Loaded) -> tuple[Settings, Networks]:
@@ -40,8 +41,11 @@ def run(settings: Settings) -> Run:
         recipe = recipe_for(signature, len(loaded.dataset.splits[0].train), vars(settings.train))
         is_unfit = signature.task == "regression" and settings.metric == Defaults.metric
         metric = default_metric(signature) if is_unfit else settings.metric
-        family = Networks(settings.space, signature, recipe, settings.finish.effort, metric)
-        return replace(settings, metric=metric, max_macs=settings.max_macs or macs_for(signature)), family
+        space: Any = settings.space
+        if space.executions is None and settings.cost == "latency_us":
+            space = replace(space, executions=EXECUTIONS)
+        family = Networks(space, signature, recipe, settings.finish.effort, metric)
+        return replace(settings, space=space, metric=metric, max_macs=settings.max_macs or macs_for(signature)), family
 
     return search(settings, complete, name=settings.space.name)
 

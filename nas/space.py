@@ -20,11 +20,18 @@ __all__ = ["Genome", "NetworkSpace", "SpaceSettings", "known_spaces", "space_nam
 
 
 class SpaceSettings(Protocol):
-    """What the YAML of a space may set: a frozen dataclass that checks itself, with the name of the space."""
+    """What the YAML of a space may set: a frozen dataclass of tuples that checks itself, with the name of the space."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def name(self) -> str:
         """Of the space."""
+        ...
+
+    @property
+    def executions(self) -> tuple[str, ...] | None:
+        """How networks may compute: `float`, `integer`; a gene where there are both. None: with floats."""
         ...
 
 
@@ -72,6 +79,7 @@ def known_spaces() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(nas.spaces.__path__)))
 
 
+@cache
 def space_named(name: str) -> NetworkSpace:
     """Return a space of networks: `SPACE` of the file of this name.
 

@@ -20,7 +20,7 @@ from compression.trees.readers import read_ensemble
 
 __all__ = ["boosted", "compacted", "fit_boosting"]
 
-ASKED_EVERY = 16  # trees after which a training asks whether it may go on
+ASKED_EVERY = 8  # trees after which a training asks whether it may go on
 MOST_ENDS = 8_000_000  # rows x trees that leaves are fitted anew on
 MOST_TREES = 1536  # of all classes together
 DEPTH_SLACK = 2  # levels beyond those of a full tree of so many leaves
@@ -68,7 +68,9 @@ def compacted(
     targets = lesson.targets.take(rows)
     outputs = ensemble.n_outputs
     ends = leaf_numbers(ensemble, x[rows]) if share or (ridge and not lesson.is_monotone) else []
-    for rung in rungs:
+    for number, rung in enumerate(rungs):
+        if number and not lesson.goes_on():
+            return
         part = replace(ensemble, trees=ensemble.trees[: rung * outputs])
         own = ends[: rung * outputs]
         if share:
@@ -76,7 +78,8 @@ def compacted(
             own = leaf_numbers(part, x[rows]) if ridge else own
         if ridge and not lesson.is_monotone:  # leaves fitted together keep no direction
             leaves = sum(int(tree.is_leaf.sum()) for tree in part.trees)
-            part = refitted(part, own, targets, ridge=ridge * leaves)  # many leaves soon know the rows by heart
+            # Many leaves soon know the rows by heart.
+            part = refitted(part, own, targets, ridge=ridge * leaves, goes_on=lesson.goes_on)
         yield finished(
             part,
             preparation,

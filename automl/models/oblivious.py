@@ -54,7 +54,9 @@ def fit_oblivious(lesson: Lesson, genes: Genes, smallest: int) -> Iterator[Fitte
         rng=rng,
         goes_on=lesson.goes_on,
     )
-    for rung in lesson.rungs(trees, len(grown.values), smallest):
+    for number, rung in enumerate(lesson.rungs(trees, len(grown.values), smallest)):
+        if number and not lesson.goes_on():
+            return
         first = _first(grown, rung)
         refit = _refitted(first, x, lesson, REFIT_RIDGE * first.values[..., 0].size)
         model = _on_levels(refit, str(genes["leaves"]), lesson.targets.link)
@@ -112,7 +114,14 @@ def _refitted(grown: Grown, x: np.ndarray, lesson: Lesson, ridge: float) -> Grow
     )
     start = (grown.values.reshape(-1, n_scores), grown.base)
     weight, base = fit_weights(
-        made, targets.scores, targets.weight, targets.link, ridge=ridge, start=start, steps=REFIT_STEPS
+        made,
+        targets.scores,
+        targets.weight,
+        targets.link,
+        ridge=ridge,
+        start=start,
+        steps=REFIT_STEPS,
+        goes_on=lesson.goes_on,
     )
     return Grown(grown.features, grown.edges, weight.reshape(grown.values.shape), base)
 

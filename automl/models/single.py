@@ -18,6 +18,7 @@ from compression.trees.readers import read_ensemble
 
 __all__ = ["fit_forest", "fit_tree"]
 
+STEP = 8  # trees after which a training asks whether it may go on
 SMOOTHING = 2.0  # rows of the overall shares that are added to each leaf
 
 
@@ -26,7 +27,7 @@ def fit_tree(lesson: Lesson, genes: Genes) -> Iterator[Fitted]:
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     kind = DecisionTreeClassifier if lesson.targets.classes else DecisionTreeRegressor
-    preparation, x, model = _trained(kind, lesson, genes, "tree")
+    preparation, x, model = _trained(kind, lesson, genes, "tree", {})
     ensemble = _smoothed(read_ensemble(model, takes_missing=bool(lesson.table.has_missing.any())), [model], lesson)
     ensemble = snapped(ensemble, x, half=not lesson.is_monotone)
     told = {"description": f"a tree of {ensemble.n_splits} splits", "coding": f"leaves {genes['leaves']}"}
@@ -47,14 +48,14 @@ def fit_forest(lesson: Lesson, genes: Genes, family: str, smallest: int) -> Iter
         "extra": (ExtraTreesRegressor, ExtraTreesClassifier),
     }
     trees = int(genes[f"{family}.trees"])
-    count = lesson.effort(trees)
     kind = kinds[family][bool(lesson.targets.classes)]
-    preparation, x, model = _trained(
-        kind, lesson, genes, family, n_estimators=count, max_features=float(genes[f"{family}.columns"]), n_jobs=1
-    )
+    given = {"max_features": float(genes[f"{family}.columns"]), "n_jobs": 1}
+    preparation, x, model = _trained(kind, lesson, genes, family, given, count=lesson.effort(trees))
     ensemble = read_ensemble(model, takes_missing=bool(lesson.table.has_missing.any()))
     ensemble = snapped(_smoothed(ensemble, model.estimators_, lesson), x, half=not lesson.is_monotone)
-    for rung in lesson.rungs(trees, count, smallest):
+    for number, rung in enumerate(lesson.rungs(trees, len(ensemble.trees), smallest)):
+        if number and not lesson.goes_on():
+            return
         part = replace(ensemble, trees=ensemble.trees[:rung])
         told = {
             "description": f"{len(part.trees)} {'randomised' if family == 'extra' else 'bagged'} trees, "
@@ -71,7 +72,10 @@ def fit_forest(lesson: Lesson, genes: Genes, family: str, smallest: int) -> Iter
         )
 
 
-def _trained(kind: Any, lesson: Lesson, genes: Genes, family: str, **given: Any) -> tuple[Any, np.ndarray, Any]:
+def _trained(
+    kind: Any, lesson: Lesson, genes: Genes, family: str, given: dict[str, Any], *, count: int = 0
+) -> tuple[Any, np.ndarray, Any]:
+    """Return preparation, features and the trained model: of `count` trees, where it is a forest."""
     preparation = for_trees(
         lesson.table,
         lesson.rows,
@@ -90,7 +94,15 @@ def _trained(kind: Any, lesson: Lesson, genes: Genes, family: str, **given: Any)
     signs = lesson.signs[preparation.owners]
     if signs.any():
         limits["monotonic_cst"] = signs.astype(np.int64)
-    return preparation, x, kind(**limits).fit(x[row], y, sample_weight=weight)
+    if not count:
+        return preparation, x, kind(**limits).fit(x[row], y, sample_weight=weight)
+    model = kind(n_estimators=0, warm_start=True, **limits)  # in steps it grows the same trees
+    rows = x[row]
+    for trees in (*range(STEP, count, STEP), count):
+        model.set_params(n_estimators=trees).fit(rows, y, sample_weight=weight)
+        if not lesson.goes_on():
+            break
+    return preparation, x, model
 
 
 def _smoothed(ensemble: Ensemble, members: Any, lesson: Lesson) -> Ensemble:

@@ -11,9 +11,10 @@ import numpy as np
 
 from engine.samplers.gain import expected_gain
 from engine.samplers.history import History, Model, Rows, log_cost
+from engine.samplers.rough import RoughCost
 from engine.samplers.surrogate import Surrogate, fitted_scales
 
-__all__ = ["Belief"]
+__all__ = ["COST_UNIT", "Belief"]
 
 MAX_ROWS = 200  # trials that the surrogate is conditioned on
 MAX_FIT_ROWS = 96  # trials that its scales are fitted on
@@ -45,6 +46,7 @@ class Belief:
     surprises: tuple[np.ndarray, np.ndarray, float]  # log costs, squared surprises, nearness
     failures: Surrogate | None
     costs: Surrogate | None
+    rough: RoughCost | None  # where costs are known exactly
     front: tuple[np.ndarray, np.ndarray]  # log costs and log errors
 
     @staticmethod
@@ -64,6 +66,7 @@ class Belief:
         floor, worst = _error_range(rows)
         values, trend = _above_trend(_log_errors(seen, floor, worst), at)
         errors = Surrogate.conditioned(features, groups, values, scales)
+        rough = None if costs is not None else RoughCost.of(features[:, :-1], at)
         surprises = (at, errors.surprises(), NEARNESS * max(1e-9, float(np.ptp(at))))
         if pending:  # so that the same region is not asked for twice
             waiting = _with_costs(pending, costs)
@@ -75,17 +78,20 @@ class Belief:
             failures = Surrogate.conditioned(features, groups, failed, np.append(scales[:-1], FAILURE_NOISE))
         front = rows.at(rows.front)
         steps = (front.costs, np.log(np.maximum(floor, front.errors)))
-        return Belief(history, errors, trend, surprises, failures, costs, steps)
+        return Belief(history, errors, trend, surprises, failures, costs, rough, steps)
 
     def gains(self, models: Sequence[Model]) -> np.ndarray:
         """Return the logarithm of the hypervolume that each candidate is expected to add."""
-        features = _with_costs(models, self.costs)
+        return self.gains_at(_with_costs(models, self.costs))
+
+    def gains_at(self, features: np.ndarray, reach: np.ndarray | None = None) -> np.ndarray:
+        """Return the same of features whose last one is the cost; `reach` as in `expected_gain`."""
         costs = features[:, -1] * COST_UNIT
         mean, spread = self.errors.predict(features)
         at, surprises, nearness = self.surprises
         near = np.exp(-0.5 * ((costs[:, None] - at) / nearness) ** 2)
         spread = spread * np.sqrt((near @ surprises + USUAL_ROWS) / (near.sum(axis=1) + USUAL_ROWS))
-        gain = expected_gain(*self.front, costs, self.trend[0] + self.trend[1] * costs + mean, spread)
+        gain = expected_gain(*self.front, costs, self.trend[0] + self.trend[1] * costs + mean, spread, reach)
         if self.failures is not None:  # bad, and also likely to fail again, however little is known beside it
             gain = gain * np.clip(1.0 - self.failures.predict(features)[0], LEAST_CHANCE, 1.0)
         limit = self.history.problem.cost.limit

@@ -15,6 +15,7 @@ from engine.space import Candidate, Choice, Domain, Value
 __all__ = ["Encoding"]
 
 REACH = 2.0
+HALF = math.sqrt(0.5)  # of a gene that chooses: two of them that differ lie one apart
 
 
 @final
@@ -31,35 +32,41 @@ class Encoding:
 
     def __init__(self, problem: Problem) -> None:
         self._features = problem.features
-        self._slots: list[tuple[str, int, dict[str, int] | None, Callable[[Value], float]]] = []
+        self._slots: list[tuple[str, int, dict[Value, int] | None, Callable[[Value], float]]] = []
         alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
         width = 0
         for name, domain in problem.space.domains.items():
-            places: dict[str, int] | None = None
+            places: dict[Value, int] | None = None
             if isinstance(domain, Choice) and not domain.ordered:
-                places = {repr(option): place for place, option in enumerate(domain.options)}
-                alike[tuple(places)].append(name)
+                places = {option: width + place for place, option in enumerate(domain.options)}
+                alike[tuple(map(repr, places))].append(name)
             self._slots.append((name, width, places, _share_of(domain)))
             width += 1 if places is None else len(places)
-        self._counted = [(names, options) for options, names in alike.items() if len(names) > 1]
-        self._n_genes, self._n_counts = width, sum(len(options) for _, options in self._counted)
+        self._n_genes = width
+        self._counted: list[tuple[str, dict[Value, int], float]] = []  # gene, place of each option, what it adds there
+        for names in alike.values():
+            if len(names) > 1:
+                domain = problem.space.domains[names[0]]
+                assert isinstance(domain, Choice)
+                at = {option: width + place for place, option in enumerate(domain.options)}
+                self._counted += [(name, at, 1 / len(names)) for name in names]
+                width += len(at)
+        self._n_counts = width - self._n_genes
+        self._unit = REACH / math.sqrt(len(self._slots))
 
     def __call__(self, candidate: Candidate) -> np.ndarray:
         """Return the vector of a candidate in canonical form."""
-        vector = np.zeros(self._n_genes + self._n_counts)
-        genes = candidate.genes
+        vector = [0.0] * (self._n_genes + self._n_counts)
+        genes, unit = candidate.genes, self._unit
         for name, start, places, share in self._slots:
             if places is None:
-                vector[start] = share(genes[name]) if name in genes else 0.5
+                vector[start] = unit * (share(genes[name]) if name in genes else 0.5)
             elif name in genes:
-                vector[start + places[repr(genes[name])]] = math.sqrt(0.5)
-        vector *= REACH / math.sqrt(len(self._slots))
-        start = self._n_genes
-        for names, options in self._counted:
-            chosen = [repr(genes[name]) for name in names if name in genes]
-            vector[start : start + len(options)] = [chosen.count(option) / len(names) for option in options]
-            start += len(options)
-        return vector if self._features is None else np.concatenate([vector, self._features(candidate)])
+                vector[places[genes[name]]] = unit * HALF
+        for name, at, step in self._counted:
+            if name in genes:
+                vector[at[genes[name]]] += step
+        return np.array(vector if self._features is None else [*vector, *self._features(candidate)])
 
     def groups(self, width: int) -> np.ndarray:
         """Return the group of each of `width` numbers: those of `__call__`, then one for each that is appended."""
@@ -73,8 +80,7 @@ def _share_of(domain: Domain) -> Callable[[Value], float]:
     """Return what places a value in [0, 1] of its range."""
     if isinstance(domain, Choice):
         last = max(1, len(domain.options) - 1)
-        shares = {repr(option): place / last for place, option in enumerate(domain.options)}
-        return lambda value: shares[repr(value)]
+        return {option: place / last for place, option in enumerate(domain.options)}.__getitem__
     low, high = float(domain.low), float(domain.high)
     if domain.log:
         low, high = math.log(low), math.log(high)

@@ -26,7 +26,12 @@ def staircase(costs: np.ndarray, errors: np.ndarray) -> np.ndarray:
 
 
 def expected_gain(
-    front_costs: np.ndarray, front_errors: np.ndarray, costs: np.ndarray, mean: np.ndarray, spread: np.ndarray
+    front_costs: np.ndarray,
+    front_errors: np.ndarray,
+    costs: np.ndarray,
+    mean: np.ndarray,
+    spread: np.ndarray,
+    reach: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the expected growth of the area above the front's staircase of each candidate.
 
@@ -39,13 +44,14 @@ def expected_gain(
         costs: Log cost of each candidate.
         mean: Of the log error of each candidate.
         spread: Standard deviation of it.
+        reach: Log costs that the last step of the front passes over, where they are not those of the candidates.
 
     Source: Emmerich, Deutz and Klinkenberg (2011), Hypervolume-based expected improvement: monotonicity properties
     and exact computation; differs in that the cost is known, which leaves one sum over the steps of the front.
     """
     from scipy.special import ndtr
 
-    everything = np.concatenate([front_costs, costs])
+    everything = np.concatenate([front_costs, costs if reach is None else reach])
     end = float(everything.max()) + COST_MARGIN * max(LEAST_RANGE, float(np.ptp(everything)))
     reference = float(front_errors.max()) + MARGIN * max(LEAST_RANGE, float(np.ptp(front_errors)))
     best = np.concatenate([[reference], front_errors])

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
@@ -23,21 +23,44 @@ MAX_DRAWN = 8192  # candidates looked at lately; neighbours of the front come ag
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
-    """What is known of a candidate without training.
+    """What is known of a candidate without training; its cost is told when it is asked for, which may take time.
 
     Args:
-        key: Of its canonical form.
+        problem: That it is a candidate of.
+        canonical: Its canonical form.
         features: As `Encoding` gives them.
-        log_cost: The exact one, or NaN.
-        is_allowed: Whether it keeps the limits, as far as can be told.
     """
 
-    key: str
+    problem: Problem
+    canonical: Candidate
     features: np.ndarray
-    log_cost: float
-    is_allowed: bool
+
+    @property
+    def key(self) -> str:
+        """Of the canonical form."""
+        return self.canonical.key
+
+    @cached_property
+    def log_cost(self) -> float:
+        """The exact one, or NaN."""
+        cost = self.problem.exact_cost(self.canonical)
+        return math.nan if cost is None else log_cost(cost)
+
+    @cached_property
+    def is_allowed(self) -> bool:
+        """Whether it keeps the limits, as far as can be told."""
+        return self.keeps_other_limits and self.problem.allows(self.canonical)
+
+    @cached_property
+    def keeps_other_limits(self) -> bool:
+        """Whether it keeps those that are not of the cost, as far as can be told."""
+        for objective, exact in self.problem.limits:
+            value = None if objective.limit is None else exact(self.canonical)
+            if value is not None and not objective.allows(value):
+                return False
+        return True
 
 
 @final
@@ -67,6 +90,17 @@ class Rows:
         """Places of the non-dominated files, in order of rising cost."""
         places = np.flatnonzero(self.are_points)
         return np.asarray(places[staircase(self.costs[places], self.errors[places])])
+
+    def with_more(self, rows: Sequence[tuple[Candidate, int, float, float, bool]]) -> Rows:
+        """Return these rows and others after them."""
+        candidates, numbers, errors, costs, are_points = zip(*rows, strict=True)
+        return Rows(
+            [*self.candidates, *candidates],
+            np.append(self.numbers, numbers),
+            np.append(self.errors, errors),
+            np.append(self.costs, costs),
+            np.append(self.are_points, are_points),
+        )
 
     def first(self, n_rows: int) -> Rows:
         """Return the first rows."""
@@ -102,7 +136,7 @@ class History:
 
     def _forget(self) -> None:
         self._told: list[Trial] = []
-        self._columns: tuple[list[Any], ...] = ([], [], [], [], [])  # of _rows_of
+        self._rows = Rows([], np.array([], int), np.array([]), np.array([]), np.array([], bool))
         self.known: set[str] = set()
         self.n_paid = 0
         self._fits: dict[str, tuple[int, np.ndarray]] = {}
@@ -114,15 +148,15 @@ class History:
         """
         if len(trials) < len(self._told) or not all(map(operator.is_, self._told, trials)):
             self._forget()
+        found = []
         for trial in trials[len(self._told) :]:
             self.known.add(trial.candidate.key)
             self.n_paid += trial.is_paid
-            for row in self._rows_of(trial):
-                for column, value in zip(self._columns, row, strict=True):
-                    column.append(value)
+            found += self._rows_of(trial)
             self._told.append(trial)
-        candidates, numbers, errors, costs, are_points = self._columns
-        return Rows(candidates, np.array(numbers, int), np.array(errors), np.array(costs), np.array(are_points, bool))
+        if found:
+            self._rows = self._rows.with_more(found)
+        return self._rows
 
     def log_costs(self) -> list[float]:
         """Return the exact log cost of each trial told, NaN where it is unknown."""
@@ -150,9 +184,7 @@ class History:
 
     def _examine(self, candidate: Candidate) -> Model:
         canonical = self.problem.canonical(candidate)
-        cost = self.problem.exact_cost(canonical)
-        exact = math.nan if cost is None else log_cost(cost)
-        return Model(canonical.key, self.encode(canonical), exact, self.problem.allows(canonical))
+        return Model(self.problem, canonical, self.encode(canonical))
 
     def _rows_of(self, trial: Trial) -> list[tuple[Candidate, int, float, float, bool]]:
         rows = []

@@ -9,8 +9,9 @@ import numpy as np
 
 from engine.objective import Problem
 from engine.samplers.belief import Belief
+from engine.samplers.choosing import Choosing
 from engine.samplers.history import History
-from engine.samplers.pool import Draw, neighbours, pool, spread
+from engine.samplers.pool import neighbours, pool, spread
 from engine.samplers.random import RandomSampler
 from engine.samplers.surrogate import one_thread
 from engine.space import Candidate
@@ -62,24 +63,19 @@ class ParetoSampler:
             taken = np.array([*history.log_costs(), *(model.log_cost for model in waiting)])
             lonely = spread(history, taken, known, rng, _share_of(SPREAD_POOL, pending))
             return lonely or self._random.propose(problem, trials, pending, rng)
-        draws = pool(history, rows, known, rng, _share_of(POOL, pending))
-        if not draws:
-            return self._random.propose(problem, trials, pending, rng)
         with one_thread():
-            belief = Belief.of(history, rows, waiting)
-            leaders = [draw.candidate for draw in _best_first(belief, draws)[:LEADERS]]
-            draws += neighbours(
-                history, leaders, known | {draw.model.key for draw in draws}, rng, _share_of(NEIGHBOURS, pending)
-            )
-            return _best_first(belief, draws)[0].candidate
+            choosing = Choosing(Belief.of(history, rows, waiting))
+            draws = pool(history, rows, known, rng, _share_of(POOL, pending), choosing.fits)
+            if draws:
+                leaders = [draw.candidate for draw in choosing.likely(draws, LEADERS)]
+                known = known | {draw.model.key for draw in draws}
+                draws += neighbours(history, leaders, known, rng, _share_of(NEIGHBOURS, pending), choosing.fits)
+                chosen = choosing.best(draws)
+                if chosen is not None:
+                    return chosen.candidate
+        return self._random.propose(problem, trials, pending, rng)
 
 
 def _share_of(size: int, pending: Sequence[Candidate]) -> int:
     """Return how many candidates are compared for one proposal."""
     return size if len(pending) <= CROWD else max(LEAST, size * CROWD // len(pending))
-
-
-def _best_first(belief: Belief, draws: Sequence[Draw]) -> list[Draw]:
-    gains = belief.gains([draw.model for draw in draws])
-    # Rounded, so that the last bits of a matrix product never decide between equals.
-    return [draws[place] for place in np.argsort(-np.round(gains, 6), kind="stable").tolist()]

@@ -16,13 +16,15 @@ __all__ = ["Draw", "neighbours", "pool", "spread"]
 RANDOM_SHARE = 0.15  # of the pool
 CROSS_SHARE = 0.15  # of the pool
 STEPS = (0.5, 0.3, 0.2)  # chance to change one, two, three genes
+Fits = Callable[[Model], bool]  # whether a candidate may be compared
+
 TRIES = 4  # draws for each place in the pool, before a space counts as nearly used up
 
 
 @final
 @dataclass(frozen=True)
 class Draw:
-    """A new candidate within the limits, and what is known of it."""
+    """A new candidate, and what is known of it."""
 
     candidate: Candidate
     model: Model
@@ -55,8 +57,8 @@ def _new(history: History, candidates: Sequence[Candidate], known: set[str]) -> 
     return [draw for draw in draws if draw.model.is_allowed and draw.model.key not in known]
 
 
-def pool(history: History, rows: Rows, known: set[str], rng: np.random.Generator, size: int) -> list[Draw]:
-    """Return distinct new candidates: neighbours of front members, children of two of them, random ones."""
+def pool(history: History, rows: Rows, known: set[str], rng: np.random.Generator, size: int, fits: Fits) -> list[Draw]:
+    """Return distinct new candidates that fit: neighbours of front members, children of two of them, random ones."""
     space = history.problem.space
     front = rows.front
     members = [rows.candidates[place] for place in front.tolist()]
@@ -76,27 +78,31 @@ def pool(history: History, rows: Rows, known: set[str], rng: np.random.Generator
             parent = space.cross(parent, members[beside], rng)
         return space.mutate(parent, rng, genes=changes[number])
 
-    return list(_distinct(history, draw, known, size))
+    return list(_distinct(history, draw, known, size, fits))
 
 
 def neighbours(
-    history: History, parents: Sequence[Candidate], known: set[str], rng: np.random.Generator, size: int
+    history: History, parents: Sequence[Candidate], known: set[str], rng: np.random.Generator, size: int, fits: Fits
 ) -> list[Draw]:
-    """Return distinct new candidates that differ from one of the parents in one gene."""
+    """Return distinct new candidates that fit and differ from one of the parents in one gene."""
     space = history.problem.space
-    return list(
-        _distinct(history, lambda number: space.mutate(parents[number % len(parents)], rng, genes=1), known, size)
-    )
+
+    def draw(number: int) -> Candidate:
+        return space.mutate(parents[number % len(parents)], rng, genes=1)
+
+    return list(_distinct(history, draw, known, size, fits))
 
 
-def _distinct(history: History, draw: Callable[[int], Candidate], known: set[str], size: int) -> Iterator[Draw]:
+def _distinct(
+    history: History, draw: Callable[[int], Candidate], known: set[str], size: int, fits: Fits
+) -> Iterator[Draw]:
     drawn: set[str] = set()
     for number in range(TRIES * size):
         if len(drawn) == size:
             return
         candidate = draw(number)
         model = history.examine(candidate)
-        if model.key not in known and model.key not in drawn and model.is_allowed:
+        if model.key not in known and model.key not in drawn and fits(model):
             drawn.add(model.key)
             yield Draw(candidate, model)
 

@@ -35,6 +35,8 @@ class Cells1dSettings:
         edge_codings: Of the first and of the last layer.
         keeps: Share of the channels of a stage that stay.
         shares: Whether all cells of a stage have the weights of its first.
+        executions: How networks compute: `float`, or `integer` (activations of eight bits too); null is both where
+            latency is the cost, and otherwise float.
     """
 
     name: str = "cells1d"
@@ -48,6 +50,7 @@ class Cells1dSettings:
     edge_codings: tuple[str, ...] = ("int4", "int8")
     keeps: tuple[float, ...] = (0.5, 0.75, 1.0)
     shares: tuple[bool, ...] = (False, True)
+    executions: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         problems = [f"space.name must be cells1d, got {self.name}."] if self.name != "cells1d" else []

@@ -13,7 +13,7 @@ from engine.errors import DataError, SettingsError
 from engine.space import Candidate, Choice, Condition, Domain, Int, Space
 from nas.describe import Description, Part
 from nas.network import with_answer
-from nas.ranges import option_problems
+from nas.ranges import EXECUTIONS, option_problems
 from nas.space import NetworkSpace
 
 __all__ = ["SPACE", "Genome", "Layer", "MlpSettings", "plan_of"]
@@ -33,6 +33,8 @@ class MlpSettings:
         codings: Of the weights of a hidden layer.
         head_codings: Of the last layer.
         keeps: Share of the units of a layer that stay.
+        executions: How networks compute: `float`, or `integer` (activations of eight bits too); null is both where
+            latency is the cost, and otherwise float.
     """
 
     name: str = "mlp"
@@ -41,12 +43,13 @@ class MlpSettings:
     codings: tuple[str, ...] = ("ternary", "sparse4", "int2", "int4", "int8", "float16", "float32")
     head_codings: tuple[str, ...] = ("int4", "int8", "float16")
     keeps: tuple[float, ...] = (0.5, 0.75, 1.0)
+    executions: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         problems = [f"space.name must be mlp, got {self.name}."] if self.name != "mlp" else []
         problems += option_problems(
             self,
-            named={"codings": CODINGS, "head_codings": CODINGS},
+            named={"codings": CODINGS, "head_codings": CODINGS, "executions": EXECUTIONS},
             numbers={"widths": (1, 4096), "keeps": (1e-9, 1.0)},
             single={"layers": (0, 8)},
         )

@@ -14,7 +14,7 @@ from engine.errors import DataError, SettingsError
 from engine.space import Candidate, Choice, Condition, Domain, Int, Space
 from nas.describe import Description, Part
 from nas.network import depthwise_coding, with_answer
-from nas.ranges import option_problems
+from nas.ranges import EXECUTIONS, option_problems
 from nas.space import NetworkSpace
 
 __all__ = ["SPACE", "Genome", "MobileSettings", "Stage", "plan_of"]
@@ -39,6 +39,8 @@ class MobileSettings:
         edge_codings: Of the first and of the last layer.
         keeps: Share of the channels that stay, inside the blocks and between them.
         shares: Whether all blocks of a stage but its first have the same weights.
+        executions: How networks compute: `float`, or `integer` (activations of eight bits too); null is both where
+            latency is the cost, and otherwise float.
     """
 
     name: str = "mobile"
@@ -51,12 +53,13 @@ class MobileSettings:
     edge_codings: tuple[str, ...] = ("int4", "int8")
     keeps: tuple[float, ...] = (0.5, 0.75, 1.0)
     shares: tuple[bool, ...] = (False, True)
+    executions: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         problems = [f"space.name must be mobile, got {self.name}."] if self.name != "mobile" else []
         problems += option_problems(
             self,
-            named={"codings": CODINGS, "edge_codings": CODINGS},
+            named={"codings": CODINGS, "edge_codings": CODINGS, "executions": EXECUTIONS},
             numbers={"widths": (1, 4096), "depths": (1, 64), "expansions": (1, 16), "kernels": (1, 9),
                      "keeps": (1e-9, 1.0)},
             single={"stages": (1, 8)},

@@ -61,6 +61,14 @@ def test_columns_are_found_by_name_and_strange_values_are_answered(fitted, data)
         fitted.predict(frame.drop(columns="town"))
 
 
+def test_few_rows_are_answered_as_many(fitted, data):
+    frame, _ = data
+    whole = fitted.predict_proba(frame)
+    assert np.array_equal(whole[:9], np.concatenate([fitted.predict_proba(frame.iloc[[row]]) for row in range(9)]))
+    assert np.array_equal(whole[:9], fitted.predict_proba(frame[list(frame)[::-1]].iloc[:9][list(frame)]))
+    assert np.array_equal(whole[:1], fitted.predict_proba(frame.iloc[:1].assign(income=str(frame.income[0]))))
+
+
 def test_the_leaderboard_tells_the_files(fitted):
     board = fitted.leaderboard()
     assert list(board.columns) == ["error", "bytes", "latency_us", "coding", "description", "is_chosen"]

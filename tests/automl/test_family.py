@@ -127,6 +127,44 @@ def test_folds_are_taught_by_none_of_their_validation_rows():
     assert before.shape == (len(data.splits[0].train), 2)
 
 
+def test_each_row_is_judged_by_models_that_did_not_see_it_and_the_bag_is_made_once(tmp_path, monkeypatch):
+    from automl import teacher
+
+    data = mixed(300, folds=5).save(tmp_path)
+    asked = []
+
+    def judged(table, targets, inside, outside, seed, goes_on):
+        assert not np.intersect1d(inside, outside).size
+        asked.append(outside)
+        return np.tile([0.3, 0.7], (2, len(outside), 1))
+
+    monkeypatch.setattr(teacher, "_judged", judged)
+    told = [teacher.opinions(data, fold, 3) for fold in (0, 1, 2, 3, 4, teacher.EVERYTHING)]
+    assert len(asked) == 10  # a model for each pair of folds
+    assert [len(found) for found in told] == [*(len(split.train) for split in data.splits), len(data.rows)]
+    assert all(np.allclose(found, [0.3, 0.7]) for found in told)
+    again = type(data).open(data.folder)  # another process reads what this one made
+    assert np.array_equal(teacher.opinions(again, 1, 3), told[1])
+    assert len(asked) == 10
+
+
+def test_without_time_there_is_no_teacher_and_later_there_is(tmp_path):
+    from automl.teacher import opinions
+
+    data = mixed(420).save(tmp_path)
+    assert opinions(data, 0, 3, lambda: False) is None
+    assert opinions(data, 0, 3) is not None
+
+
+@pytest.mark.parametrize("family", ["boosting", "forest", "oblivious"])
+def test_when_the_time_is_up_a_ladder_ends_with_its_first_file(family):
+    data = mixed(300)
+    found = family_of(data, family)
+    genes = fitting(found.space, {"family": family, f"{family}.trees": 32})
+    late = found.build(genes, data, fold=0, fidelity=1.0, seed=1, report=lambda *_: False)
+    assert len(list(late)) == 1
+
+
 def test_a_refit_is_never_longer_and_tells_the_error_of_rows_it_did_not_see():
     data = mixed(300)
     family = family_of(data, "boosting")

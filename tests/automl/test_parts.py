@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixed_tables import mixed
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -84,6 +84,7 @@ def test_a_table_knows_its_texts_and_no_others():
     assert table.read(strange).codes.tolist() == [[4, UNKNOWN], [UNKNOWN, 0]]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_short_thresholds_divide_rows_as_long_ones(seed):
     rng = np.random.default_rng(seed)

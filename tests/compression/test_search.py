@@ -92,10 +92,11 @@ def test_the_command_tells_the_original_and_why_nothing_fits(model, tmp_path, mo
         *("workers=1", "quiet=true", f"run={tmp_path / 'run'}", "max_bytes=100"),
     ]
     monkeypatch.setattr("sys.argv", ["compression.search", *arguments])
-    assert search.main(arguments) == 0
+    assert search.main(arguments) == 1
     told = capsys.readouterr().out
     assert "Original: " in told
-    assert "No file has at most 100 B. The smallest has" in told
+    assert "No file has at most 100 bytes: the smallest of the " in told
+    assert "The smallest is kept: " in told
     content = (tmp_path / "run" / "smallest" / "model.onnx").read_bytes()
     assert onnxruntime.InferenceSession(content).get_inputs()[0].name == "x"
 

@@ -6,7 +6,7 @@ import yaml
 from sklearn.datasets import load_iris
 
 from automl.space import FAMILIES, fitting, tabular_space
-from experiments.mine_portfolio import WHOLE, greedy, main, reached
+from experiments.mine_portfolio import WHOLE, greedy, main, quick_first, reached
 
 POINTS = {
     "one": {"a": [(0.5, 3.0)], "b": [(0.4, 5.0)], "c": [(0.9, 2.0)]},
@@ -26,6 +26,12 @@ def test_greedy_takes_what_adds_most_and_stops_when_nothing_adds():
     chosen = greedy(POINTS, 10)
     assert sorted(chosen) == ["a", "b", "c"]
     assert greedy({"one": {"a": [(0.5, 3.0)], "b": [(0.5, 3.5)]}}, 10) == ["a"]
+
+
+def test_members_that_add_much_in_a_short_time_come_first():
+    assert quick_first(POINTS, ["b", "a", "c"], {"a": 1.0, "b": 1.0, "c": 1.0})[0] == greedy(POINTS, 1)[0]
+    assert quick_first(POINTS, ["b", "a", "c"], {"a": 1.0, "b": 500.0, "c": 500.0})[0] == "a"
+    assert sorted(quick_first(POINTS, ["b", "a", "c"], {"a": 9.0, "b": 2.0, "c": 1.0})) == ["a", "b", "c"]
 
 
 def test_a_portfolio_is_written_and_lies_in_the_space(tmp_path, capsys):
