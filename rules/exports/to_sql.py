@@ -56,7 +56,7 @@ def to_sql(engine: RuleSet, *, dialect: str = "duckdb", table: str = "data", pro
         >>> old = Rule("old", Condition((Numbers("age", low=60),)), Label("yes"))
         >>> engine = RuleSet((old,), "first", Label("no"), ("no", "yes"), ("age",))
         >>> print(to_sql(engine, probabilities=False), end="")
-        SELECT IF(age>=60,'yes','no') AS answer FROM data
+        SELECT IF(age>=60,'yes','no') answer FROM data
     """
     written = dialect_of(dialect)
     is_told = probabilities and bool(engine.classes)
