@@ -83,7 +83,9 @@ class Nets:
     def _float(self) -> Run:
         """The search on validation error and the bytes of the float32 file, which follow the parameters."""
         assert isinstance(self.settings.space, CellsSettings)
-        space = replace(self.settings.space, codings=(FLOAT,), edge_codings=(FLOAT,), keeps=(1.0,))
+        space = replace(
+            self.settings.space, codings=(FLOAT,), edge_codings=(FLOAT,), keeps=(1.0,), executions=("float",)
+        )
         limit = None if self.settings.max_bytes is None else NARROWER * self.settings.max_bytes
         return self._searched(replace(self.settings, space=space, max_bytes=limit), "float")
 
