@@ -190,14 +190,14 @@ class Reader:
                 raise Refusal(f"'{node.sql()}' compares no column; name one on one side")
             _refuse(left)
         column = self._column(left)
-        value = self._value(right, column, node)
         kind = kind if is_true else OPPOSITE[kind]
-        if column in self.table.numeric_columns:
-            return self._number_boxes(column, kind, value)
-        if kind not in ("EQ", "NEQ"):
+        if column not in self.table.numeric_columns and kind not in ("EQ", "NEQ") and _is_value(right):
             raise Refusal(
                 f"column {column} holds texts, which {SIGNS[kind]} does not order; use =, <> or IN, or make it a number"
             )
+        value = self._value(right, column, node)
+        if column in self.table.numeric_columns:
+            return self._number_boxes(column, kind, value)
         return ((Categories(column, (str(value),), kind == "NEQ"),),)
 
     def _number_boxes(self, column: str, kind: str, value: Any) -> Boxes:
@@ -262,11 +262,7 @@ class Reader:
         name = str(node.name)
         if name in self.table.columns:
             return name
-        raise Refusal(f"there is no column {name}{did_you_mean(name, self.table.columns)}{self._listed()}")
-
-    def _listed(self) -> str:
-        columns = self.table.columns
-        return f" (columns: {', '.join(columns)})" if len(columns) <= 12 else ""
+        raise Refusal(self.table.absent(name))
 
     def _value(self, node: Any, column: str, whole: Any) -> Any:
         """Return what a column is compared with: a number for a column of numbers, else a text."""

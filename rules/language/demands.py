@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import yaml
 
-from engine.errors import did_you_mean
 from rules.atoms import Condition, single
 from rules.language.document import Document, Node
 from rules.language.rules import RulesReader
@@ -142,7 +141,7 @@ class Reader:
     def _is_column(self, name: str, node: Node, where: str) -> bool:
         if name in self.table.columns:
             return True
-        self.document.add(node, where, f"there is no column {name}{did_you_mean(name, self.table.columns)}")
+        self.document.add(node, where, self.table.absent(name))
         return False
 
     def _is_numeric(self, name: str, node: Node, where: str, what: str) -> bool:

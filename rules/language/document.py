@@ -38,7 +38,12 @@ class Document:
         """Note something amiss: where in the file, what must hold, what to do."""
         line = node.start_mark.line + 1 if node is not None else 0
         place = f"line {line}: " if line else ""
-        self.problems.append((line, f"{self.name}: {place}{f'{where}: ' if where else ''}{message}."))
+        self.problems.append(
+            (
+                line,
+                f"{self.name}: {place}{f'{where}: ' if where else ''}{message}{'' if message.endswith('?') else '.'}",
+            )
+        )
 
     def finish(self) -> None:
         """Raise everything that is amiss.
@@ -58,7 +63,9 @@ class Document:
         for key, value in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else "?"
             if name not in known:
-                self.add(key, where, f"unknown key {name}{did_you_mean(name, known)} Known keys: {', '.join(known)}")
+                self.add(
+                    key, where, f"unknown key {name}{did_you_mean(name, known) or '.'} Known keys: {', '.join(known)}"
+                )
             elif name in found:
                 self.add(key, where, f"the key {name} is given twice; keep one of them")
             elif value.tag != "tag:yaml.org,2002:null":

@@ -57,10 +57,10 @@ def read_rules(path: str | Path, table: Table, *, is_whole: bool = False, also: 
         demands=read_demands(document, found["demands"], table) if "demands" in found else made.demands,
     )
     made = replace(made, demands=made.demands.joined(also or Demands()))
-    if is_whole and "default" not in found and policy != "sum":
+    if is_whole and isinstance(root, yaml.MappingNode) and "default" not in found and policy != "sum":
         document.add(root, "default", "it must be given where no rules are learned: a class, or `{abstain: true}`")
     if not (document.problems and "rules" not in found):
-        check_sense(document, rules, made, table, root)
+        check_sense(document, rules, made, table, found.get("demands", root))
     document.finish()
     return made
 

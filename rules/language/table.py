@@ -10,10 +10,13 @@ from typing import final
 import numpy as np
 
 from engine.data import Rows, Signature
+from engine.errors import did_you_mean
 
 __all__ = ["Table"]
 
 MOST_VALUES = 1000  # of a column of categories that are compared with what a rule names; beyond, every text may occur
+
+MOST_NAMED = 12  # columns in a message
 
 
 @final
@@ -39,6 +42,14 @@ class Table:
     def columns(self) -> tuple[str, ...]:
         """All columns."""
         return self.numeric_columns + self.categorical_columns
+
+    def absent(self, name: str) -> str:
+        """Return the sentence about a column that there is not: the nearest name, and the first of all names."""
+        listed = ", ".join(self.columns[:MOST_NAMED])
+        more = f" and {len(self.columns) - MOST_NAMED} more" if len(self.columns) > MOST_NAMED else ""
+        return (
+            f"there is no column {name}{did_you_mean(name, self.columns)} (columns: {listed}{more}; the target is none)"
+        )
 
     @cached_property
     def known_values(self) -> dict[str, frozenset[str]]:
