@@ -47,9 +47,8 @@ class Table:
         """Return the sentence about a column that there is not: the nearest name, and the first of all names."""
         listed = ", ".join(self.columns[:MOST_NAMED])
         more = f" and {len(self.columns) - MOST_NAMED} more" if len(self.columns) > MOST_NAMED else ""
-        return (
-            f"there is no column {name}{did_you_mean(name, self.columns)} (columns: {listed}{more}; the target is none)"
-        )
+        target = "; the target is none" if len(self.targets) else ""
+        return f"there is no column {name}{did_you_mean(name, self.columns)} (columns: {listed}{more}{target})"
 
     @cached_property
     def known_values(self) -> dict[str, frozenset[str]]:
