@@ -141,7 +141,7 @@ class _Compact(BaseEstimator):  # type: ignore[misc]
         path.with_name(f"{path.stem}.card.json").write_text(card)
         return path
 
-    def _searched(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any) -> Loaded:  # noqa: N803
+    def _searched(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any, times: Any) -> Loaded:  # noqa: N803
         """Search, keep the finished files, and choose one."""
         from automl.search import run
         from engine.load import DataSettings, load_frame
@@ -151,7 +151,7 @@ class _Compact(BaseEstimator):  # type: ignore[misc]
             seed = check_random_state(seed).randint(2**31 - 1)
         frame, weight = features_of(self, X, y, sample_weight)
         data = DataSettings("frame", task=self._task, test_share=0.0)
-        loaded = load_frame(frame, y, settings=data, sample_weight=weight, groups=groups, seed=int(seed))
+        loaded = load_frame(frame, y, settings=data, sample_weight=weight, groups=groups, times=times, seed=int(seed))
         with tempfile.TemporaryDirectory() as folder:
             found = run(self._settings(int(seed), self.run or f"{folder}/run"), loaded=loaded)
         if not found.members:
@@ -244,7 +244,14 @@ class CompactClassifier(ClassifierMixin, _Compact):  # type: ignore[misc]
 
     _task = "classification"
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:  # noqa: N803
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        times: Any = None,  # noqa: N803
+    ) -> Self:
         """Search for the front of files.
 
         Args:
@@ -253,13 +260,14 @@ class CompactClassifier(ClassifierMixin, _Compact):  # type: ignore[misc]
             y: Labels, shape (n_rows,).
             sample_weight: Weights, shape (n_rows,), or None.
             groups: None, or groups of rows, shape (n_rows,): none stands on both sides of a validation split.
+            times: None, or when each row was, shape (n_rows,), as dates or as numbers: validation rows are the last.
 
         Raises:
             EngineError: For tables, targets or settings that cannot be used.
         """
         labels = targets_of(self, y)
         check_classification_targets(labels)
-        loaded = self._searched(X, labels, sample_weight, groups)
+        loaded = self._searched(X, labels, sample_weight, groups, times)
         self.classes_ = np.unique(labels)
         names = list(loaded.dataset.signature.classes)
         self._places = [names.index(name) for name in as_text(pd.Series(self.classes_))]
@@ -308,7 +316,14 @@ class CompactRegressor(RegressorMixin, _Compact):  # type: ignore[misc]
 
     _task = "regression"
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:  # noqa: N803
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        times: Any = None,  # noqa: N803
+    ) -> Self:
         """Search for the front of files.
 
         Args:
@@ -316,11 +331,12 @@ class CompactRegressor(RegressorMixin, _Compact):  # type: ignore[misc]
             y: Values, shape (n_rows,).
             sample_weight: Weights, shape (n_rows,), or None.
             groups: None, or groups of rows, shape (n_rows,): none stands on both sides of a validation split.
+            times: None, or when each row was, shape (n_rows,), as dates or as numbers: validation rows are the last.
 
         Raises:
             EngineError: For tables, targets or settings that cannot be used.
         """
-        self._searched(X, targets_of(self, y), sample_weight, groups)
+        self._searched(X, targets_of(self, y), sample_weight, groups, times)
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803

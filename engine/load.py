@@ -65,6 +65,7 @@ def load_frame(
     settings: DataSettings | None = None,
     sample_weight: Any = None,
     groups: Any = None,
+    times: Any = None,
     seed: int = 0,
 ) -> Loaded:
     """Divide a table that is in memory, as `load` does a file.
@@ -75,6 +76,7 @@ def load_frame(
         settings: What the user says about it; `DataSettings("frame")` if nothing.
         sample_weight: Weights, shape (n_rows,), or None.
         groups: Groups, of which none stands in two splits, shape (n_rows,), or None.
+        times: When each row was, shape (n_rows,): a split is from past to future; or None.
         seed: Of the split.
 
     Raises:
@@ -88,7 +90,8 @@ def load_frame(
         >>> signature.numeric_columns, signature.categorical_columns, signature.classes, loaded.test
         (('age',), ('town',), ('False', 'True'), None)
     """
-    raw, settings = read_frame(x, y, settings or DataSettings("frame"), sample_weight=sample_weight, groups=groups)
+    settings = settings or DataSettings("frame")
+    raw, settings = read_frame(x, y, settings, sample_weight=sample_weight, groups=groups, times=times)
     return _divided(raw, settings, seed)
 
 

@@ -1,4 +1,4 @@
-"""Worker processes on this machine: one pipe each, replaced at once when they die."""
+"""Worker processes on this machine: one pipe each, replaced when they die and there is more to do."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = ["Processes"]
 MAX_FAILED_STARTS = 3  # in a row
 
 
-@dataclass
+@dataclass(eq=False)
 class _Task:
     value: Any
 
 
-@dataclass
+@dataclass(eq=False)
 class _Slot:
     """One place: its process, our end of its pipe, and what it does."""
 
@@ -45,11 +45,13 @@ class _Slot:
 class Processes:
     """Runs tasks in worker processes, oldest task first, on the lowest-numbered idle worker.
 
-    A worker that dies takes its task with it, which ends as lost, and is replaced. Tasks go only to workers that have
-    come up, so a failed start loses none. Workers end when the driver does, however it ends; they leave Ctrl-C to it.
+    A worker that dies takes its task with it, which ends as lost, and is replaced as soon as a task waits for it. Tasks
+    go only to workers that have come up, so a failed start loses none. Workers end when the driver does, however it
+    ends; they leave Ctrl-C to it.
 
-    A task that runs for longer than it may ends as lost, by a limit, and its worker is killed and replaced, whatever it
-    hangs in. A worker that asks for more memory than it may have gets none: what runs there raises MemoryError.
+    A task that runs for longer than it may ends as lost, by a limit, and its worker is killed, whatever it hangs in;
+    one whose time is over while it waits ends so without a worker. A worker that asks for more memory than it may have
+    gets none: what runs there raises MemoryError.
 
     Args:
         workers: Number of processes.
@@ -75,6 +77,7 @@ class Processes:
         self._seconds_of = seconds_of
         self._memory_bytes = memory_bytes
         self._work: Callable[[Any], Any] | None = None
+        self._is_started = False
         self._slots: list[_Slot] = []
         self._queue: deque[_Task] = deque()
         self._ended: deque[Outcome] = deque()
@@ -91,11 +94,10 @@ class Processes:
         Raises:
             BackendError: If `work` cannot be sent to another process, or the backend runs already.
         """
-        if self._slots:
+        if self._is_started:
             raise BackendError("Processes.start was called twice; close it first.")
-        self._work = work
-        self._failed_starts = 0
         message_of(work)  # a clear error now instead of a half-started process
+        self._is_started, self._work, self._failed_starts = True, work, 0
         if hasattr(signal, "pthread_sigmask"):
             resource_tracker.ensure_running()  # which lets Ctrl-C through when it starts with the first worker
         for _ in range(self._workers):
@@ -107,7 +109,7 @@ class Processes:
         Raises:
             BackendError: If the backend is not started, or the task cannot be sent to another process.
         """
-        if not self._slots:
+        if not self._is_started:
             raise BackendError("Processes is not started; call start(work) before submit.")
         message_of(task)  # a clear error now
         self._queue.append(_Task(task))
@@ -121,20 +123,22 @@ class Processes:
         """
         if not (self._ended or self._queue or any(slot.task for slot in self._slots)):
             raise BackendError("Nothing is under way: every submitted task has been returned.")
+        self._dispatch()
         while not self._ended:
-            self._dispatch()
             watched = [place for slot in self._slots for place in (slot.pipe, slot.process.sentinel)]
             until = min(slot.until for slot in self._slots)
             ready = wait(watched, None if until == math.inf else max(0.0, until - time.monotonic()))
-            for number, slot in enumerate(list(self._slots)):
+            for slot in list(self._slots):
                 if slot.pipe in ready or slot.process.sentinel in ready:
-                    self._attend(number, slot)
+                    self._attend(slot)
                 elif slot.until <= time.monotonic():
-                    self._overrun(number, slot)
+                    self._overrun(slot)
+            self._dispatch()
         return self._ended.popleft()
 
     def close(self) -> None:
         """End the workers, whatever they do, and forget what is queued."""
+        self._is_started = False
         slots, self._slots = self._slots, []
         self._queue.clear()
         self._ended.clear()
@@ -158,6 +162,12 @@ class Processes:
         return _Slot(process, ours)
 
     def _dispatch(self) -> None:
+        """End tasks without time, give the others to idle workers, and replace workers for which one waits."""
+        late = [task for task in self._queue if self._seconds(task) == 0]
+        self._queue = deque(task for task in self._queue if task not in late)
+        self._ended.extend(
+            Outcome(task.value, lost="its time was over while it waited", is_limit=True) for task in late
+        )
         for slot in self._slots:
             if self._queue and slot.is_ready and slot.task is None:
                 slot.task = self._queue.popleft()
@@ -167,10 +177,16 @@ class Processes:
                     self._queue.appendleft(slot.task)
                     slot.task = None
                     continue
-                limit = self._seconds_of(slot.task.value) if self._seconds_of is not None else None
+                limit = self._seconds(slot.task)
                 slot.limit, slot.until = (0.0, math.inf) if limit is None else (limit, time.monotonic() + limit)
+        coming = sum(slot.task is None for slot in self._slots)
+        for _ in range(min(self._workers - len(self._slots), len(self._queue) - coming)):
+            self._slots.append(self._started())
 
-    def _attend(self, number: int, slot: _Slot) -> None:
+    def _seconds(self, task: _Task) -> float | None:
+        return self._seconds_of(task.value) if self._seconds_of is not None else None
+
+    def _attend(self, slot: _Slot) -> None:
         """Take one message from a worker, or its death. What it sent before it died still counts."""
         try:
             if slot.pipe.poll():
@@ -183,7 +199,7 @@ class Processes:
                 return
         except (EOFError, OSError):
             pass
-        del self._slots[number]
+        self._slots.remove(slot)
         reason = _bury(slot)
         if slot.task is not None:
             self._ended.append(Outcome(slot.task.value, lost=reason))
@@ -195,17 +211,15 @@ class Processes:
                     f"{MAX_FAILED_STARTS} workers in a row died while starting, the last one: {reason}. Its own output "
                     'says why. A script that starts workers needs its top level under `if __name__ == "__main__":`.'
                 )
-        self._slots.insert(number, self._started())
 
-    def _overrun(self, number: int, slot: _Slot) -> None:
-        """Replace a worker whose task takes too long."""
+    def _overrun(self, slot: _Slot) -> None:
+        """End a worker whose task takes too long."""
         assert slot.task is not None
         slot.process.kill()
-        del self._slots[number]
+        self._slots.remove(slot)
         _bury(slot)
         reason = f"it ran for longer than {slot.limit:g} seconds"
         self._ended.append(Outcome(slot.task.value, lost=reason, is_limit=True))
-        self._slots.insert(number, self._started())
 
 
 def _serve(pipe: Connection, work: Callable[[Any], Any], memory_bytes: int | None) -> None:

@@ -18,7 +18,7 @@ __all__ = ["read_frame"]
 
 
 def read_frame(
-    x: Any, y: Any, settings: DataSettings, *, sample_weight: Any = None, groups: Any = None
+    x: Any, y: Any, settings: DataSettings, *, sample_weight: Any = None, groups: Any = None, times: Any = None
 ) -> tuple[Raw, DataSettings]:
     """Read a table in memory, and return it with the settings that name its columns.
 
@@ -28,6 +28,7 @@ def read_frame(
         settings: What the user says of it.
         sample_weight: Weights, shape (n_rows,), or None.
         groups: Groups, shape (n_rows,), or None.
+        times: When each row was, shape (n_rows,): dates, or numbers that rise; or None.
 
     Raises:
         DataError: With every problem of the stage reached.
@@ -37,7 +38,7 @@ def read_frame(
     frame = as_frame(x)
     if frame.empty:
         raise DataError(f"The table must have rows and columns, it has {len(frame)} and {len(frame.columns)}.")
-    given = {"target": y, "weight": sample_weight, "group": groups}
+    given = {"target": y, "weight": sample_weight, "group": groups, "time": times}
     columns = {role: _column(values) for role, values in given.items() if values is not None}
     problems = [
         f"{role} must have one value for each of the {len(frame)} rows of the table, got {len(values)}."
@@ -49,6 +50,8 @@ def read_frame(
         for role in columns
         if role != "target" and getattr(settings, role)
     ]
+    if groups is not None and times is not None:
+        problems.append("groups and times exclude each other: leave one of them out.")
     if problems:
         raise DataError("\n".join(problems))
     names: dict[str, Any] = {role: _free(role, frame) for role in columns}
@@ -67,7 +70,7 @@ def _column(values: Any) -> pd.Series:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise DataError(f"Targets, weights and groups must have one value a row, got shape {array.shape}.")
+        raise DataError(f"Targets, weights, groups and times must have one value a row, got shape {array.shape}.")
     return pd.Series(array)
 
 

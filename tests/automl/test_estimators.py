@@ -131,6 +131,14 @@ def test_regression_on_arrays_with_weights_and_groups():
     assert model.n_features_in_ == 10
 
 
+def test_the_last_rows_in_time_validate():
+    rng = np.random.default_rng(0)
+    x, times = rng.normal(size=(400, 2)), pd.date_range("2026-01-01", periods=400, freq="h")
+    y = x[:, 0] + 100 * (np.arange(400) >= 320)  # only what comes last is far from what a model can know
+    model = CompactRegressor(budget=2).fit(x, y, times=times)
+    assert model.leaderboard()["error"].min() > 50
+
+
 def test_directions_are_kept(data):
     frame, y = data
     model = CompactClassifier(budget=2, monotone={"income": 1}).fit(frame, y)

@@ -50,6 +50,32 @@ def test_a_worker_that_exits_is_reported_with_its_code_and_replaced(capfd):
     assert "TypeError" in capfd.readouterr().err
 
 
+def test_a_task_without_time_ends_without_a_worker():
+    backend = Processes(1, seconds_of=lambda task: 0.0 if task < 0 else None)
+    try:
+        backend.start(abs)
+        for task in (4, -1, -2):
+            backend.submit(task)
+        ended = {outcome.task: outcome for outcome in (backend.wait() for _ in range(3))}
+    finally:
+        backend.close()
+    assert ended[4].result == 4
+    assert all(ended[task].is_limit and "while it waited" in ended[task].lost for task in (-1, -2))
+
+
+def test_a_worker_is_replaced_only_for_a_task_that_waits():
+    backend = Processes(1)
+    try:
+        backend.start(os._exit)
+        backend.submit(3)
+        assert backend.wait().lost == "exit code 3"
+        assert multiprocessing.active_children() == []
+        backend.submit(4)
+        assert backend.wait().lost == "exit code 4"
+    finally:
+        backend.close()
+
+
 def test_workers_compute_on_one_thread_and_the_driver_keeps_its_environment(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)

@@ -60,6 +60,17 @@ def test_weights_and_groups_come_beside_the_table():
         assert not set(groups[split.train]) & set(groups[split.valid])
 
 
+def test_rows_are_divided_from_past_to_future_by_times_beside_the_table():
+    frame, y = table()
+    order = np.random.default_rng(0).permutation(90)
+    loaded = load_frame(frame, y, times=order, settings=DataSettings("frame", test_share=0))
+    (split,) = loaded.dataset.splits
+    assert order[split.train].max() < order[split.valid].min()
+    assert "time" not in loaded.dataset.signature.numeric_columns
+    with pytest.raises(DataError, match="groups and times exclude each other"):
+        load_frame(frame, y, times=order, groups=order)
+
+
 def test_columns_may_be_called_as_the_target_is():
     frame, y = table()
     loaded = load_frame(frame.rename(columns={"a": "target", "b": "weight"}), y, sample_weight=np.ones(len(y)))
