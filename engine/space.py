@@ -230,9 +230,8 @@ class Space:
     def mutate(self, candidate: Candidate, rng: np.random.Generator, *, genes: int = 1) -> Candidate:
         """Return a neighbour: `genes` active genes redrawn near their values, new children sampled."""
         names = [name for name in self.domains if name in candidate.genes]
-        chosen = rng.choice(len(names), size=min(genes, len(names)), replace=False)
         values = dict(candidate.genes)
-        for place in sorted(int(c) for c in chosen):
+        for place in sorted(rng.permutation(len(names))[:genes].tolist()):
             values[names[place]] = self.domains[names[place]].near(values[names[place]], rng)
         return self._complete(values, rng)
 
