@@ -246,11 +246,11 @@ class CompactClassifier(ClassifierMixin, _Compact):  # type: ignore[misc]
 
     def fit(
         self,
-        X: Any,
+        X: Any,  # noqa: N803
         y: Any,
         sample_weight: Any = None,
         groups: Any = None,
-        times: Any = None,  # noqa: N803
+        times: Any = None,
     ) -> Self:
         """Search for the front of files.
 
@@ -318,11 +318,11 @@ class CompactRegressor(RegressorMixin, _Compact):  # type: ignore[misc]
 
     def fit(
         self,
-        X: Any,
+        X: Any,  # noqa: N803
         y: Any,
         sample_weight: Any = None,
         groups: Any = None,
-        times: Any = None,  # noqa: N803
+        times: Any = None,
     ) -> Self:
         """Search for the front of files.
 

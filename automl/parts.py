@@ -9,9 +9,9 @@ import numpy as np
 
 from automl.table import Columns
 from compression.categories import Above, Encode, OneHot
-from compression.preprocessing import Affine, Chain, Clip, Fill, Indicate, Products, Step
+from compression.preprocessing import Affine, Chain, Clip, Fill, Indicate, Products, Ramps, Select, Step
 
-__all__ = ["Codes", "Crosses", "Edges", "Flags", "Gaps", "Numbers", "Part", "Raw"]
+__all__ = ["Codes", "Crosses", "Edges", "Flags", "Gaps", "Numbers", "Part", "Pieces", "Raw"]
 
 REACH = 4.0  # spreads from the centre at which a scaled number is cut off
 
@@ -171,6 +171,47 @@ class Edges:
         owners, flat = self.owners[features], np.concatenate(self.edges)[features]
         kept = np.unique(owners)
         return Edges(tuple(self.columns[place] for place in kept), tuple(flat[owners == place] for place in kept))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """How far a number has come through each piece of its range: 0 before, 1 behind; missing values are filled in.
+
+    Source: Gorishniy et al. (2022), On embeddings for numerical features in tabular deep learning, arXiv:2203.05556,
+    section 3.2, piecewise linear encoding; differs in that numbers beyond the outer edges count as these.
+
+    Args:
+        columns: Numeric.
+        fill: Instead of a missing value, shape (n_columns,).
+        owners: Of each piece, the place of its column, rising, int, shape (n_pieces,).
+        low: Where each begins, shape (n_pieces,).
+        high: Where each ends, shape (n_pieces,).
+    """
+
+    columns: tuple[int, ...]
+    fill: np.ndarray
+    owners: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    is_text: bool = False
+
+    def step(self) -> Step:
+        """Return filling, and a ramp for each piece."""
+        places = Select(tuple(self.owners.tolist()))
+        return Chain((Fill(tuple(self.fill.tolist())), places, Ramps(self.low, self.high)))
+
+    def apply(self, rows: Columns) -> np.ndarray:
+        """Return the shares."""
+        values = rows.x[:, list(self.columns)].astype(np.float64)
+        values = np.where(np.isnan(values), self.fill, values)[:, self.owners]
+        return np.asarray(np.clip((values - self.low) / (self.high - self.low), 0.0, 1.0))
+
+    def take(self, features: np.ndarray) -> Pieces:
+        """Return some of the pieces, and the columns that still have one."""
+        kept, owners = np.unique(self.owners[features], return_inverse=True)
+        columns = tuple(self.columns[place] for place in kept)
+        return Pieces(columns, self.fill[kept], owners, self.low[features], self.high[features])
 
 
 @final

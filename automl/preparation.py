@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from automl.parts import Codes, Crosses, Edges, Flags, Gaps, Numbers, Part, Raw
+from automl.parts import Codes, Crosses, Edges, Flags, Gaps, Numbers, Part, Pieces, Raw
 from automl.solver import fit_weights
 from automl.table import Columns, Table
 from automl.targets import Targets
@@ -102,14 +102,15 @@ def dense(table: Table, rows: Columns, targets: Targets, genes: Mapping[str, Val
         table: For vocabularies.
         rows: Training rows.
         targets: Of them.
-        genes: `select`; `fill`, `scale` and `crosses` where there are numbers, `categories` and `rare` where there are
-            categories.
+        genes: `select`; `fill`, `scale` and `crosses` where there are numbers, and perhaps `pieces`; `categories` and
+            `rare` where there are categories.
     """
     n_numeric, n_text = rows.x.shape[1], rows.codes.shape[1]
     parts: list[Part] = []
     if n_numeric:
         numbers = _numbers(rows.x, fill=str(genes["fill"]), scale=str(genes["scale"]))
-        parts += [numbers] if numbers.columns else []
+        count = int(genes.get("pieces", 1))
+        parts += [numbers if count == 1 else _pieces(rows.x, numbers, count)] if numbers.columns else []
         gaps = np.flatnonzero(np.isnan(rows.x).any(axis=0) & ~np.isnan(rows.x).all(axis=0))
         parts += [Gaps(tuple(gaps.tolist()))] if len(gaps) and genes["fill"] == "flag" else []
     if n_text:
@@ -126,8 +127,8 @@ def dense(table: Table, rows: Columns, targets: Targets, genes: Mapping[str, Val
             parts += [flags] if kept else []
     made = Preparation(tuple(parts), n_numeric)
     crosses = int(genes.get("crosses", 0))
-    if crosses and made.parts and isinstance(made.parts[0], Numbers):
-        made = _crossed(made, made.parts[0], rows, targets, crosses)
+    if crosses and n_numeric and numbers.columns:
+        made = _crossed(made, numbers, rows, targets, crosses)
     share = float(genes["select"])
     return _selected(made, rows, targets, share) if share < 1 else made
 
@@ -208,6 +209,17 @@ def _numbers(x: np.ndarray, *, fill: str, scale: str) -> Numbers:
     return Numbers(tuple(columns), fills, centre, spread, is_cut=scale == "robust")
 
 
+def _pieces(x: np.ndarray, numbers: Numbers, count: int) -> Pieces:
+    """Cut the range of each column into up to so many pieces that hold as many rows each."""
+    edges = []
+    for column in numbers.columns:
+        known = x[:, column][~np.isnan(x[:, column])]
+        edges.append(np.unique(np.quantile(known, np.linspace(0, 1, count + 1)).astype(np.float32)).astype(np.float64))
+    owners = np.repeat(np.arange(len(edges)), [len(own) - 1 for own in edges])
+    low, high = (np.concatenate([own[part] for own in edges]) for part in (slice(None, -1), slice(1, None)))
+    return Pieces(numbers.columns, numbers.fill, owners, low, high)
+
+
 def _coded(table: Table, rows: Columns, values: tuple[np.ndarray, ...]) -> Codes:
     has_rest = tuple(bool((known[rows.codes[:, place]] == known[-1]).any()) for place, known in enumerate(values))
     return Codes(tuple(range(len(values))), table.vocabularies, values, has_rest)
@@ -230,7 +242,7 @@ def _crossed(made: Preparation, numbers: Numbers, rows: Columns, targets: Target
     rest = scores - features @ weight - bias
     size = min(len(numbers.columns), MOST_SCREENED)
     first, second = np.triu_indices(size)
-    values = features[:, :size]
+    values = numbers.apply(rows.take(few))[:, :size]
     products = values[:, first] * values[:, second]
     products = (products - products.mean(axis=0)) / (products.std(axis=0) + 1e-12)
     found = np.abs(products.T @ rest).sum(axis=1)

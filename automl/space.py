@@ -30,6 +30,7 @@ FAMILIES = (
 )
 MONOTONE = ("constant", "linear", "tree", "forest", "extra", "boosting", "additive", "ensemble")
 DENSE = ("linear", "bayes", "discriminant", "perceptron", "prototypes")
+PIECEWISE = ("linear", "perceptron")  # which take numbers piece by piece
 TREES = ("tree", "forest", "extra", "boosting", "oblivious")
 CLASSIFIERS = ("bayes", "discriminant")
 CALIBRATED = ("bayes", "discriminant", "tree", "forest", "extra", "prototypes")
@@ -87,6 +88,7 @@ def tabular_space(families: Sequence[str], signature: Signature) -> Space:
         add("fill", Choice(("median", "mean", "flag")), DENSE)
         add("scale", Choice(("spread", "robust")), DENSE)
         add("crosses", Choice((0, 4, 12, 30), ordered=True), DENSE)
+        add("pieces", Choice((1, 4, 8, 16), ordered=True), PIECEWISE)
     add("select", Choice((0.25, 0.5, 0.75, 1.0), ordered=True), DENSE)
     add("coding", Choice(("int4", "int8", "float16"), ordered=True), (*DENSE, "additive"))
     add("leaves", Choice(("int3", "int4", "int5", "int6", "int8", "float16"), ordered=True), TREES)
@@ -127,7 +129,7 @@ def _nearest(domain: Domain, given: Value | None) -> Value:
 
 _TREES = Choice(tuple(rung for rung in RUNGS if rung >= SMALLEST), ordered=True)
 _FEW = Choice(tuple(rung for rung in RUNGS if SMALLEST <= rung <= 128), ordered=True)
-_SPLITS = Choice((3, 4, 6, 8, 12, 16, 24, 32, 48, 64), ordered=True)
+_SPLITS = Choice((3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128), ordered=True)
 _BINS = Choice((7, 15, 31, 63, 127, 255), ordered=True)
 _PRUNE = Choice((0.0, 0.15, 0.3, 0.5), ordered=True)
 _REFIT = Choice((0.0, 0.01, 0.03, 0.1, 0.3), ordered=True)  # ridge, in rows for each leaf of the ensemble
@@ -146,7 +148,7 @@ OWN: dict[str, Domain] = {
     "forest.rows": Int(1, 50, log=True),
     "forest.columns": _COLUMNS,
     "extra.trees": _FEW,
-    "extra.leaves": Int(4, 1024, log=True),
+    "extra.leaves": Int(4, 4096, log=True),
     "extra.rows": Int(1, 50, log=True),
     "extra.columns": _COLUMNS,
     "boosting.trees": _TREES,
@@ -189,6 +191,7 @@ DEFAULTS: dict[str, Value] = {
     "fill": "median",
     "scale": "spread",
     "crosses": 0,
+    "pieces": 1,
     "select": 1.0,
     "coding": "int8",
     "leaves": "int6",

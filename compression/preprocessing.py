@@ -25,6 +25,7 @@ __all__ = [
     "Power",
     "Products",
     "Project",
+    "Ramps",
     "Select",
     "Step",
     "Threshold",
@@ -78,6 +79,26 @@ class Clip:
         """Write Max and Min, which keep NaN."""
         bounded = graph.node("Max", matrix(graph, blocks), graph.constant(self.low))
         return (Block.whole(graph.node("Min", bounded, graph.constant(self.high)), width(blocks)),)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Ramps:
+    """How far a value has come from one number to another: 0 before the first, 1 behind the second.
+
+    Args:
+        low: Of each feature, float64, shape (n_features,).
+        high: Likewise, above it.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+
+    def lower(self, graph: TableGraph, blocks: Blocks, /) -> Blocks:
+        """Write a difference and a product: as one scale and shift, large numbers would lose what tells them apart."""
+        away = graph.node("Sub", matrix(graph, blocks), _row(graph, self.low))
+        share = Block.whole(graph.node("Mul", away, _row(graph, 1 / (self.high - self.low))), len(self.low))
+        return Clip(0.0, 1.0).lower(graph, (share,))
 
 
 @final

@@ -42,7 +42,13 @@ SMALL = {
     "boosting": {"boosting.trees": 16, "boosting.leaves": 6, "boosting.prune": 0.3, "rare": 1},
     "oblivious": {"oblivious.trees": 8, "oblivious.depth": 3, "oblivious.rate": 0.3},
     "additive": {"additive.bins": 15, "additive.rounds": 50},
-    "perceptron": {"perceptron.width": 8, "perceptron.layers": 2, "categories": "means", "coding": "int4"},
+    "perceptron": {
+        "perceptron.width": 8,
+        "perceptron.layers": 2,
+        "categories": "means",
+        "coding": "int4",
+        "pieces": 4,
+    },
     "prototypes": {"prototypes.count": 32, "scale": "robust", "fill": "flag"},
     "ensemble": {"ensemble.first": "linear", "ensemble.second": "boosting16", "ensemble.third": "quadratic"},
 }
@@ -94,6 +100,21 @@ def test_large_values_are_written_whatever_the_coding():
     valid = data.valid(0)
     error = error_of(artifact.outputs(valid.inputs()), valid, metric="rmse", task="regression")
     assert error < 0.9 * np.asarray(valid.y).std()
+
+
+@pytest.mark.parametrize("family", ["linear", "perceptron"])
+def test_numbers_piece_by_piece_are_one_feature_a_piece_in_the_file_too(family):
+    data = mixed(400, 0)
+    x = np.asarray(data.rows.x).copy()
+    x[:, 0] = 1e6 + np.random.default_rng(0).integers(-50, 50, 400)  # digits that one scale and shift would lose
+    data = type(data)(data.signature, type(data.rows)(np.abs(x[:, 0] - 1e6), x, data.rows.c), data.splits)
+    valid, errors = data.valid(0), []
+    for pieces in (1, 8):
+        genes = {"family": family, "pieces": pieces, "crosses": 4, "select": 0.75, "perceptron.width": 4}
+        ((_, artifact),) = built(family_of(data, family), genes, data)
+        errors.append(error_of(artifact.outputs(valid.inputs()), valid, metric="rmse", task="regression"))
+    assert errors[1] < 0.35 * np.asarray(valid.y).std()
+    assert family != "linear" or errors[1] < 0.5 * errors[0]
 
 
 def test_one_training_yields_the_files_of_all_its_sizes():
