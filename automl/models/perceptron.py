@@ -12,13 +12,14 @@ import numpy as np
 from automl.fitted import Fitted
 from automl.lesson import Genes, Lesson
 from automl.models.linear import dense_fitted
+from automl.models.slopes import Adam, slopes
 from automl.preparation import dense
 from automl.solver import fit_weights
 
 __all__ = ["fit_perceptron"]
 
 BATCH_ROWS, LARGE_BATCH_ROWS, LARGE = 128, 256, 10_000
-LEAST_STEPS, MOST_STEPS = 300, 3000
+LEAST_STEPS, MOST_STEPS = 300, 12_000
 ROUNDED_FROM = 0.6  # share of the training after which weights are used as the file will hold them
 LEVELS = {"int4": 7, "int8": 127}
 ASKED_EVERY = 200
@@ -52,29 +53,17 @@ def _trained(
     batch = min(BATCH_ROWS if len(x) < LARGE else LARGE_BATCH_ROWS, len(x))
     passes = int(genes["perceptron.passes"])
     steps = lesson.effort(min(max(passes * len(x) // batch, LEAST_STEPS), MOST_STEPS))
-    rate = float(genes["perceptron.rate"])
-    weights = [entry for number, entry in enumerate(parameters) if number % 2 == 0]
-    biases = [entry for number, entry in enumerate(parameters) if number % 2]
-    groups = [
-        {"params": weights, "weight_decay": float(genes["perceptron.decay"])},
-        {"params": biases, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
-    levels = LEVELS.get(str(genes["coding"]), 0)
+    rate, levels = float(genes["perceptron.rate"]), LEVELS.get(str(genes["coding"]), 0)
+    optimizer = Adam(parameters, decay=float(genes["perceptron.decay"]))
     for step in range(steps):
         if step % ASKED_EVERY == ASKED_EVERY - 1 and not lesson.goes_on():
             break
         share = step / steps
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (share + 1 / steps) / 0.1) * 0.5 * (1 + math.cos(math.pi * share))
         rows = torch.randint(0, len(x), (batch,), generator=generator)
-        found = _forward(x[rows], parameters, levels if share >= ROUNDED_FROM else 0)
-        loss = (weight[rows] * _loss(found, goal[rows], targets.link)).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        made = [entry.double().numpy() for entry in _rounded(parameters, levels)]
+        used = _rounded(parameters, levels if share >= ROUNDED_FROM else 0)
+        gradients = slopes(x[rows], used, goal[rows], weight[rows] / batch, targets.link)
+        optimizer.step(gradients, rate * min(1.0, (share + 1 / steps) / 0.1) * 0.5 * (1 + math.cos(math.pi * share)))
+    made = [entry.double().numpy() for entry in _rounded(parameters, levels)]
     activations = ["relu"] * (len(made) // 2 - 1) + ["identity"]
     layers = [(made[2 * n], made[2 * n + 1], activation) for n, activation in enumerate(activations)]
     last, bias, activation = layers[-1]
@@ -98,11 +87,11 @@ def _started(widths: list[int], generator: Any, features: np.ndarray, lesson: Le
         part = lesson.targets.take(np.arange(len(features))[few])
         _, base = fit_weights(nothing[few], part.scores, part.weight, part.link, ridge=1.0)
         made[-1] = torch.from_numpy(base.astype(np.float32))
-    return [entry.requires_grad_(True) for entry in made]
+    return made
 
 
 def _rounded(parameters: list[Any], levels: int) -> list[Any]:
-    """Return the parameters with weights on their grid; gradients pass as if they were not."""
+    """Return the parameters with weights on their grid; gradients are used as if they were not."""
     if not levels:
         return parameters
     made = []
@@ -110,28 +99,6 @@ def _rounded(parameters: list[Any], levels: int) -> list[Any]:
         if number % 2:
             made.append(entry)
             continue
-        step = (entry.detach().abs().amax(dim=0, keepdim=True) / levels).clamp_min(1e-8).half().float()
-        codes = (entry.detach() / step).round().clamp(-levels, levels)
-        made.append(entry + (codes * step - entry).detach())
+        step = (entry.abs().amax(dim=0, keepdim=True) / levels).clamp_min(1e-8).half().float()
+        made.append((entry / step).round().clamp(-levels, levels) * step)
     return made
-
-
-def _forward(x: Any, parameters: list[Any], levels: int) -> Any:
-    import torch
-
-    made = _rounded(parameters, levels)
-    for number in range(0, len(made), 2):
-        x = torch.addmm(made[number + 1], x, made[number])
-        if number + 2 < len(made):
-            x = torch.relu(x)
-    return x
-
-
-def _loss(scores: Any, goal: Any, link: str) -> Any:
-    import torch
-
-    if link == "identity":
-        return ((scores - goal) ** 2).sum(dim=1)
-    if link == "sigmoid":
-        return torch.nn.functional.binary_cross_entropy_with_logits(scores, goal, reduction="none").sum(dim=1)
-    return -(goal * torch.log_softmax(scores, dim=1)).sum(dim=1)
