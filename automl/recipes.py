@@ -37,7 +37,15 @@ RECIPES: dict[str, dict[str, Value]] = {
         "leaves": "int4",
     },
     "perceptron16": {"family": "perceptron", "perceptron.width": 16, "perceptron.layers": 1},
-    "perceptron64": {"family": "perceptron", "perceptron.width": 64, "perceptron.layers": 2, "scale": "robust"},
+    "perceptron64": {"family": "perceptron", "perceptron.width": 64, "perceptron.layers": 2, "pieces": 8},
+    "perceptron128": {
+        "family": "perceptron",
+        "perceptron.width": 128,
+        "perceptron.layers": 2,
+        "perceptron.passes": 200,
+        "perceptron.decay": 1.0,
+        "pieces": 16,
+    },
     "prototypes64": {"family": "prototypes", "prototypes.count": 64},
     "prototypes256": {"family": "prototypes", "prototypes.count": 256},
 }
