@@ -17,7 +17,7 @@ from automl.lesson import Lesson
 from automl.models.registry import fit
 from automl.monotone import check_directions
 from automl.portfolio import portfolio
-from automl.space import MONOTONE, TabularSettings, tabular_space
+from automl.space import MONOTONE, SCALES, TabularSettings, tabular_space
 from automl.table import table_of
 from automl.targets import Targets
 from automl.teacher import EVERYTHING, opinions
@@ -91,14 +91,17 @@ class Tables:
 
     def canonical(self, candidate: Candidate) -> Candidate:
         """Return the representative of all candidates that build the same model."""
+        genes = candidate.genes
+        if genes.get("pieces", 1) != 1 and genes["scale"] != SCALES[0] and not genes["crosses"]:
+            return candidate.replace(scale=SCALES[0])  # nothing is scaled
         if candidate["family"] != "ensemble":
             return candidate
         third = candidate["ensemble.third"]
         if third == "none":
             return candidate
         names = sorted(str(candidate[f"ensemble.{place}"]) for place in ("first", "second", "third"))
-        genes = dict(zip(("ensemble.first", "ensemble.second", "ensemble.third"), names, strict=True))
-        return Candidate.of({**candidate.genes, **genes, "ensemble.share": 0.5})  # three have equal shares
+        members = dict(zip(("ensemble.first", "ensemble.second", "ensemble.third"), names, strict=True))
+        return Candidate.of({**genes, **members, "ensemble.share": 0.5})  # three have equal shares
 
     def bytes(self, candidate: Candidate) -> None:
         """Trained values decide how long a file is."""

@@ -11,7 +11,7 @@ from engine.data import Signature
 from engine.errors import SettingsError, did_you_mean
 from engine.space import Candidate, Choice, Condition, Domain, Float, Int, Space, Value
 
-__all__ = ["FAMILIES", "MONOTONE", "SMALLEST", "TabularSettings", "fitting", "tabular_space"]
+__all__ = ["FAMILIES", "MONOTONE", "SCALES", "SMALLEST", "TabularSettings", "fitting", "tabular_space"]
 
 FAMILIES = (
     "constant",
@@ -31,6 +31,7 @@ FAMILIES = (
 MONOTONE = ("constant", "linear", "tree", "forest", "extra", "boosting", "additive", "ensemble")
 DENSE = ("linear", "bayes", "discriminant", "perceptron", "prototypes")
 PIECEWISE = ("linear", "perceptron")  # which take numbers piece by piece
+SCALES = ("spread", "robust")
 TREES = ("tree", "forest", "extra", "boosting", "oblivious")
 CLASSIFIERS = ("bayes", "discriminant")
 CALIBRATED = ("bayes", "discriminant", "tree", "forest", "extra", "prototypes")
@@ -86,7 +87,7 @@ def tabular_space(families: Sequence[str], signature: Signature) -> Space:
         add("categories", Choice(("flags", "means")), DENSE)
     if signature.numeric_columns:
         add("fill", Choice(("median", "mean", "flag")), DENSE)
-        add("scale", Choice(("spread", "robust")), DENSE)
+        add("scale", Choice(SCALES), DENSE)
         add("crosses", Choice((0, 4, 12, 30), ordered=True), DENSE)
         add("pieces", Choice((1, 4, 8, 16), ordered=True), PIECEWISE)
     add("select", Choice((0.25, 0.5, 0.75, 1.0), ordered=True), DENSE)

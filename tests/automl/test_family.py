@@ -228,6 +228,17 @@ def test_ensembles_of_the_same_three_are_one():
     assert family.canonical(first) == family.canonical(second)
 
 
+def test_scaling_that_nothing_uses_is_no_other_model():
+    family = family_of(mixed(100), "linear")
+    spread, robust = (
+        fitting(family.space, {"family": "linear", "pieces": 8, "scale": s}) for s in ("spread", "robust")
+    )
+    assert spread != robust
+    assert family.canonical(spread) == family.canonical(robust)
+    crossed = robust.replace(crosses=4)
+    assert family.canonical(crossed) == crossed
+
+
 def test_what_is_no_table_is_told():
     from engine.data import Signature
 
