@@ -12,7 +12,7 @@ import numpy as np
 from automl.fitted import Fitted
 from automl.lesson import Genes, Lesson
 from automl.models.linear import dense_fitted
-from automl.models.slopes import Adam, slopes
+from automl.models.slopes import slopes
 from automl.preparation import dense
 from automl.solver import fit_weights
 
@@ -54,7 +54,11 @@ def _trained(
     passes = int(genes["perceptron.passes"])
     steps = lesson.effort(min(max(passes * len(x) // batch, LEAST_STEPS), MOST_STEPS))
     rate, levels = float(genes["perceptron.rate"]), LEVELS.get(str(genes["coding"]), 0)
-    optimizer = Adam(parameters, decay=float(genes["perceptron.decay"]))
+    groups = [
+        {"params": parameters[::2], "weight_decay": float(genes["perceptron.decay"])},
+        {"params": parameters[1::2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
     for step in range(steps):
         if step % ASKED_EVERY == ASKED_EVERY - 1 and not lesson.goes_on():
             break
@@ -62,7 +66,11 @@ def _trained(
         rows = torch.randint(0, len(x), (batch,), generator=generator)
         used = _rounded(parameters, levels if share >= ROUNDED_FROM else 0)
         gradients = slopes(x[rows], used, goal[rows], weight[rows] / batch, targets.link)
-        optimizer.step(gradients, rate * min(1.0, (share + 1 / steps) / 0.1) * 0.5 * (1 + math.cos(math.pi * share)))
+        for entry, gradient in zip(parameters, gradients, strict=True):
+            entry.grad = gradient
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (share + 1 / steps) / 0.1) * 0.5 * (1 + math.cos(math.pi * share))
+        optimizer.step()
     made = [entry.double().numpy() for entry in _rounded(parameters, levels)]
     activations = ["relu"] * (len(made) // 2 - 1) + ["identity"]
     layers = [(made[2 * n], made[2 * n + 1], activation) for n, activation in enumerate(activations)]

@@ -43,7 +43,7 @@ class _Slot:
 
 @final
 class Processes:
-    """Runs tasks in worker processes, oldest task first, on the lowest-numbered idle worker.
+    """Runs tasks in worker processes, oldest task first, on the longest-lived idle worker.
 
     A worker that dies takes its task with it, which ends as lost, and is replaced as soon as a task waits for it. Tasks
     go only to workers that have come up, so a failed start loses none. Workers end when the driver does, however it

@@ -1,4 +1,4 @@
-"""Gradients and steps of perceptrons against those of torch."""
+"""Gradients of perceptrons against those of torch."""
 
 from itertools import pairwise
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
-from automl.models.slopes import Adam, slopes
+from automl.models.slopes import slopes
 
 WIDTHS = (5, 7, 6)
 
@@ -40,18 +40,3 @@ def test_slopes_are_those_of_automatic_differentiation(link, outputs):
     (weight * loss_of(hidden @ leaves[4] + leaves[5], goal, link)).sum().backward()
     for own, leaf in zip(found, leaves, strict=True):
         assert torch.allclose(own, leaf.grad, rtol=1e-4, atol=1e-5)
-
-
-def test_steps_are_those_of_adamw_in_torch():
-    own, theirs = network(2), [entry.requires_grad_() for entry in network(2)]
-    groups = [{"params": theirs[::2], "weight_decay": 0.3}, {"params": theirs[1::2], "weight_decay": 0.0}]
-    optimizer, adam = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.98)), Adam(own, decay=0.3)
-    generator = torch.Generator().manual_seed(2)
-    for _ in range(20):
-        gradients = [torch.randn(entry.shape, generator=generator) for entry in own]
-        adam.step(gradients, 0.01)
-        for entry, gradient in zip(theirs, gradients, strict=True):
-            entry.grad = gradient.clone()
-        optimizer.step()
-    for mine, entry in zip(own, theirs, strict=True):
-        assert torch.allclose(mine, entry.detach(), rtol=1e-4, atol=1e-5)
