@@ -20,6 +20,7 @@ RECIPES: dict[str, dict[str, Value]] = {
     "boosting48": {"family": "boosting", "boosting.trees": 48, "boosting.leaves": 8, "boosting.rate": 0.2},
     "boosting128": {"family": "boosting", "boosting.trees": 128, "boosting.leaves": 16, "boosting.rate": 0.1},
     "boosting384": {"family": "boosting", "boosting.trees": 384, "boosting.leaves": 24, "boosting.rate": 0.05},
+    "boosting768": {"family": "boosting", "boosting.trees": 768, "boosting.leaves": 64, "boosting.rate": 0.08},
     "extra32": {
         "family": "extra",
         "extra.trees": 32,

@@ -172,7 +172,7 @@ OWN: dict[str, Domain] = {
     "additive.rounds": Choice((50, 100, 200, 400), ordered=True),
     "additive.keep": Choice((0.1, 0.25, 0.5, 1.0), ordered=True),
     "additive.ridge": Float(0.1, 100.0, log=True),
-    "perceptron.width": Choice((4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128), ordered=True),
+    "perceptron.width": Choice((4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256), ordered=True),
     "perceptron.layers": Choice((1, 2)),
     "perceptron.rate": Float(0.001, 0.05, log=True),
     "perceptron.decay": Float(1e-5, 1.0, log=True),

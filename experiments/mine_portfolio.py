@@ -5,7 +5,8 @@
 data         a folder of tables, as for `experiments.bench_automl`
 sets         which of them, by default all
 leave_out    those that are not mined on, because something is measured on them
-candidates   drawn at random from the space, the same ones for every table; the portfolio so far is tried too
+candidates   beside the portfolio so far and the recipes of ensembles: in turn a neighbour of one of these and one drawn
+             at random, the same ones for every table
 seconds      for all trainings; a later call goes on where it ended
 max_rows     of each table
 members      of the portfolio
@@ -40,6 +41,7 @@ from rich.table import Table as Printed
 
 from automl.family import Tables
 from automl.portfolio import portfolio
+from automl.recipes import RECIPES
 from automl.space import FAMILIES, TabularSettings, fitting, tabular_space
 from engine.command import main_guard
 from engine.data import Dataset, Signature
@@ -210,8 +212,13 @@ def _loaded(settings: Settings, name: str) -> tuple[Dataset, Family, str]:
 def _turns(settings: Settings, names: Sequence[str]) -> Iterator[tuple[str, Candidate]]:
     """Return each table with each candidate, so that all tables have seen the first ones when time is up."""
     rng = np.random.default_rng(settings.seed)
-    space = tabular_space(FAMILIES, WHOLE)
-    for candidate in (*portfolio(space), *(space.sample(rng) for _ in range(settings.candidates))):
+    space, drawn = tabular_space(FAMILIES, WHOLE), list[Candidate]()
+    recipes = [found for found in (fitting(space, recipe) for recipe in RECIPES.values()) if found is not None]
+    good = list(dict.fromkeys([*portfolio(space), *recipes]))
+    for number in range(settings.candidates):
+        near = good[rng.integers(len(good))]
+        drawn.append(space.sample(rng) if number % 2 else space.mutate(near, rng, genes=2))
+    for candidate in (*good, *drawn):
         for name in names:
             yield name, candidate
 
