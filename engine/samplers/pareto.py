@@ -24,10 +24,10 @@ __all__ = ["ParetoSampler"]
 FIRST_DESIGN = 10
 MOST_DESIGN = 24
 LEAST_POINTS = 4  # files that must be there as well
-POOL = 48  # candidates that are compared before one is proposed
+POOL = 96  # candidates that are compared before one is proposed
 SPREAD_POOL = 64  # draws of which the first design takes the one with the loneliest cost
 LEADERS = 8  # of them, whose neighbours are compared too
-NEIGHBOURS = 24
+NEIGHBOURS = 32
 # Pending candidates that a proposal keeps clear of by belief. With more, each is chosen from fewer, so that one driver
 # keeps a thousand workers busy: what the next result will say matters more then than the best of many guesses.
 CROWD = 64
