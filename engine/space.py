@@ -17,6 +17,7 @@ from engine.errors import SpaceError, did_you_mean
 __all__ = ["Candidate", "Choice", "Condition", "Domain", "Float", "Int", "Space", "Value"]
 
 Value = bool | int | float | str
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))  # made once: `json.dumps` makes one for each call
 
 
 @final
@@ -49,8 +50,7 @@ class Candidate:
     @cached_property
     def key(self) -> str:
         """Sixteen hexadecimal digits that name this candidate everywhere."""
-        text = json.dumps(self.genes, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(_ENCODER.encode(self.genes).encode()).hexdigest()[:16]
 
     def __getitem__(self, name: str) -> Value:
         return self.genes[name]
