@@ -16,7 +16,8 @@ write        the portfolio; nothing is written where it is empty
 Each candidate is trained once on each table and scored on its first validation split, as in a search. The portfolio is
 chosen greedily: next comes whatever adds most to the area under skill (1 - error / error of a constant) over log10 of
 the bytes, as a share of what all candidates reach together, averaged over the tables. Members are then put in order of
-what each adds for every second of its training, so that a short search tries the quick ones. A table counts only with
+what each adds for every second of its training, so that a short search tries the quick ones; the first that learns from
+the teacher waits for it. A table counts only with
 others than itself for the figure that is printed: what a portfolio mined without it reaches on it.
 
 Source: Feurer et al. (2022), Auto-Sklearn 2.0, arXiv:2007.04074, section 3.1, greedy portfolios; differs in that
@@ -28,7 +29,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -42,7 +43,8 @@ from rich.table import Table as Printed
 from automl.family import Tables
 from automl.portfolio import portfolio
 from automl.recipes import RECIPES
-from automl.space import FAMILIES, TabularSettings, fitting, tabular_space
+from automl.space import DEFAULTS, FAMILIES, TabularSettings, fitting, tabular_space
+from automl.teacher import opinions
 from engine.command import main_guard
 from engine.data import Dataset, Signature
 from engine.errors import DataError
@@ -52,7 +54,7 @@ from engine.load import DataSettings, load_frame
 from engine.metrics import default_metric
 from engine.score import error_of, score
 from engine.settings import build, from_arguments
-from engine.space import Candidate
+from engine.space import Candidate, Value
 from experiments.automl_folds import read_table, table_names
 
 __all__ = ["Settings", "greedy", "main", "quick_first", "reached"]
@@ -61,7 +63,7 @@ __all__ = ["Settings", "greedy", "main", "quick_first", "reached"]
 WHOLE = Signature("table", "classification", (1,), "float32", ("0", "1"), 0.0, 1.0, ("x",), ("c",))
 SAFE: tuple[Mapping[str, Any], ...] = (
     {"family": "constant"},
-    {"family": "linear", "linear.strength": 1.0},
+    {"family": "linear"},
     {"family": "tree", "tree.leaves": 16},
 )
 LARGEST = 6.0  # log10 of the bytes where the area ends: 1 MB
@@ -124,7 +126,11 @@ def greedy(tables: Mapping[str, Mapping[str, Sequence[Point]]], count: int) -> l
 
 
 def quick_first(
-    tables: Mapping[str, Mapping[str, Sequence[Point]]], members: Sequence[str], seconds: Mapping[str, float]
+    tables: Mapping[str, Mapping[str, Sequence[Point]]],
+    members: Sequence[str],
+    seconds: Mapping[str, float],
+    taught: Container[str] = (),
+    teacher_seconds: float = 0.0,
 ) -> list[str]:
     """Order members: next comes whatever adds most for each second that its training takes.
 
@@ -132,14 +138,17 @@ def quick_first(
         tables: Points of each candidate by key, for each table.
         members: Keys.
         seconds: Of each member, above 0.
+        taught: Those that learn from the teacher.
+        teacher_seconds: What the first of these takes longer.
     """
     ordered: list[str] = []
-    best = 0.0
+    best, waits = 0.0, teacher_seconds
     while len(ordered) < len(members):
         rest = [key for key in members if key not in ordered]
         values = {key: mean(reached(points, [*ordered, key]) for points in tables.values()) for key in rest}
-        ordered.append(max(rest, key=lambda key: ((values[key] - best) / seconds[key], key)))
-        best = values[ordered[-1]]
+        costs = {key: seconds[key] + (waits if key in taught else 0.0) for key in rest}
+        ordered.append(max(rest, key=lambda key: ((values[key] - best) / costs[key], key)))
+        best, waits = values[ordered[-1]], 0.0 if ordered[-1] in taught else waits
     return ordered
 
 
@@ -178,7 +187,9 @@ def mine(settings: Settings) -> int:
     for entry in entries:
         spent.setdefault(entry["key"], []).append(max(entry["seconds"], LEAST_SECONDS))
     chosen = greedy(tables, settings.members)
-    chosen = quick_first(tables, chosen, {key: mean(spent[key]) for key in chosen})
+    taught = {key for key in chosen if genes[key].get("teach", 0.0)}
+    waits = mean(max(entry["teacher_seconds"] for entry in entries if entry["table"] == name) for name in tables)
+    chosen = quick_first(tables, chosen, {key: mean(spent[key]) for key in chosen}, taught, waits)
     Console(width=140).print(_told(settings, tables, entries, chosen))
     for key in chosen:
         sys.stdout.write(" ".join(f"{name}={value}" for name, value in genes[key].items()) + "\n")
@@ -225,13 +236,17 @@ def _turns(settings: Settings, names: Sequence[str]) -> Iterator[tuple[str, Cand
 
 def _trained(name: str, candidate: Candidate, data: Dataset, family: Family, metric: str, seed: int) -> dict[str, Any]:
     """Train a candidate on a table, without the genes that say nothing there; a failure has no points."""
-    entry: dict[str, Any] = {"table": name, "key": candidate.key, "genes": candidate.genes}
+    entry: dict[str, Any] = {"table": name, "key": candidate.key, "genes": candidate.genes, "teacher_seconds": 0.0}
     own = fitting(family.space, candidate.genes)
     if own is None:
         return entry | {"points": [], "seconds": 0.0, "failure": "not in the space of this table"}
     valid, task = data.valid(0), data.signature.task
     constant = error_of(_constant(data), valid, metric=metric, task=task)
     start, points, failure = time.perf_counter(), [], ""
+    if own.genes.get("teach"):  # the first one makes the teacher
+        opinions(data, 0, seed)
+        entry["teacher_seconds"] = round(time.perf_counter() - start, 2)
+        start = time.perf_counter()
     try:
         for _, made in family.build(
             family.canonical(own), data, fold=0, fidelity=1.0, seed=seed, report=lambda _s, _e: True
@@ -269,13 +284,22 @@ def _told(
 
 
 def _text(members: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Return the portfolio as YAML, a member a line, what never fails in front."""
+    """Return the portfolio as YAML, a member a line without the genes that are as usual, what never fails in front."""
     told = ", ".join(names)
     head = (
-        f"# Mined by experiments/mine_portfolio.py on {told}, in order of gain a second; the first three never fail.\n"
+        "# Candidates that a search begins with, quick ones before slow ones; the first three never fail. Missing genes"
+        f" are as in automl/space.py.\n# Mined by experiments/mine_portfolio.py on {told}.\n"
     )
-    lines = [f"- {yaml.safe_dump(dict(genes), default_flow_style=True, width=10_000)}" for genes in (*SAFE, *members)]
+    short = [
+        {name: _rounded(value) for name, value in genes.items() if DEFAULTS.get(name) != value} for genes in members
+    ]
+    whole = [*SAFE, *(genes for genes in short if genes not in SAFE)]
+    lines = [f"- {yaml.safe_dump(dict(genes), default_flow_style=True, width=10_000)}" for genes in whole]
     return head + "".join(lines)
+
+
+def _rounded(value: Value) -> Value:
+    return float(f"{value:.2g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

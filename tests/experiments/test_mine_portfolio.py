@@ -34,6 +34,13 @@ def test_members_that_add_much_in_a_short_time_come_first():
     assert sorted(quick_first(POINTS, ["b", "a", "c"], {"a": 9.0, "b": 2.0, "c": 1.0})) == ["a", "b", "c"]
 
 
+def test_the_first_member_that_is_taught_waits_for_the_teacher():
+    seconds = {"a": 1.0, "b": 1.0, "c": 1.0}
+    first = quick_first(POINTS, ["a", "b", "c"], seconds)[0]
+    assert quick_first(POINTS, ["a", "b", "c"], seconds, {first}, 1000.0)[-1] == first
+    assert quick_first(POINTS, ["a", "b", "c"], seconds, {"a", "b", "c"}, 1000.0)[0] == first
+
+
 def test_a_portfolio_is_written_and_lies_in_the_space(tmp_path, capsys):
     x, y = load_iris(return_X_y=True, as_frame=True)
     (tmp_path / "tables" / "iris").mkdir(parents=True)
