@@ -26,6 +26,7 @@ class Settings(SearchSettings):
         metric: By default the area under the ROC curve for two classes, log loss for more, and the root of the mean
             squared error for values.
         max_bytes: No file of the front is longer.
+        race: Stop trials that lie clearly behind the front after the first of their folds.
         monotone: 1 or -1 for each numeric column with which the answer (the probability of the second class, or the
             value) must not fall or rise.
     """
@@ -33,6 +34,7 @@ class Settings(SearchSettings):
     space: TabularSettings = field(default_factory=TabularSettings)
     metric: str = DEFAULT_METRIC
     max_bytes: int | None = 262_144
+    race: bool = True
     finish: FinishSettings = field(default_factory=lambda: FinishSettings(members=48, effort=1.0))
     monotone: Mapping[str, int] = field(default_factory=dict)
 

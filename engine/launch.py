@@ -74,7 +74,8 @@ class SearchSettings:
         cost: The second axis.
         max_bytes: No file of the front is longer.
         max_macs: No network needs more multiply-accumulates a row.
-        race: Stop trials that can no longer reach the front at their size. Off until a benchmark shows what it costs.
+        race: Stop trials that can no longer reach the front at their size, by their learning curve or by the first of
+            their folds. Off until a benchmark shows what it costs.
         lag: How far knowledge lags behind proposals; by default twice the workers.
         storage: Database, or journal file of Optuna, that mirrors the study for optuna-dashboard.
         teacher: A model file whose outputs the winners learn from; by default the best member of the front.

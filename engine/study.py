@@ -13,6 +13,7 @@ import numpy as np
 from engine.backends import Backend
 from engine.deadline import Deadline
 from engine.errors import RecordError, StudyError
+from engine.fold_race import fold_race_for
 from engine.front import Front
 from engine.objective import Problem
 from engine.racing import race_for
@@ -83,14 +84,16 @@ class Study:
     counts: Counter[State] = field(default_factory=Counter)
     last_error: str = ""
     front: Front = field(init=False)  # of all points that keep the limits
+    _seen: tuple[int, Front] = field(init=False)  # how many trials a proposal was told of, and their front
 
     def __post_init__(self) -> None:
         self.front = Front((), self.problem.cost.name)
+        self._seen = 0, self.front
 
     def recorded_front(self) -> Front:
         """Return the front of what is known, trials of the record that were not replayed (yet) included."""
         rest = [trial for number, trial in self.recorded.items() if number not in self.trials]
-        return self._with([point for trial in rest for point in trial.points])
+        return self._with(self.front, [point for trial in rest for point in trial.points])
 
     def ended(self) -> list[Trial]:
         """Return all ended trials in order of number."""
@@ -158,12 +161,19 @@ class Study:
         else:
             self._repeats, self._paid = 0, self._paid + 1
             race = race_for(self.problem, candidate, self._told(number)) if self.is_racing else None
+            fold_race = fold_race_for(self._told_front(number)) if self.is_racing else None
             deadline = self.deadline if self._paid > 1 else None  # the first one ends: a search shall find something
-            self.backend.submit(Build(number, candidate, seed_of(self.seed, candidate), deadline, race))
+            self.backend.submit(Build(number, candidate, seed_of(self.seed, candidate), deadline, race, fold_race))
 
     def _told(self, number: int) -> list[Trial]:
         """Return what is known when a number is proposed."""
         return self._known[: max(0, number - self.lag + 1)]
+
+    def _told_front(self, number: int) -> Front:
+        """Return the front of what is known when a number is proposed."""
+        told, (count, front) = self._told(number), self._seen
+        self._seen = len(told), self._with(front, [point for trial in told[count:] for point in trial.points])
+        return self._seen[1]
 
     def _asked(self, number: int) -> Candidate:
         """Return what the sampler proposes, in canonical form."""
@@ -205,7 +215,7 @@ class Study:
             done = Done(error=f"Its worker was lost {losses} times: {outcome.lost}.")
         state = State.FAILED if done.error else State.COMPLETE if done.estimate is None else State.RACED
         for point, artifact in zip(done.points, done.artifacts, strict=True):
-            if self._with([point]) is not self.front:
+            if self._with(self.front, [point]) is not self.front:
                 self.folder.keep(artifact)
         trial = Trial(
             task.number,
@@ -227,7 +237,7 @@ class Study:
         self.counts[trial.state] += 1
         if trial.state is State.FAILED:
             self.last_error = trial.error
-        self.front = self._with(trial.points)
+        self.front = self._with(self.front, trial.points)
         for number in self._waiting.pop(trial.number, []):
             self._end(self._repeat(number, trial))
         while (known := self.trials.get(len(self._known))) is not None:
@@ -235,9 +245,9 @@ class Study:
         self.watch(self, trial)
         self._stop_if_nothing_works()
 
-    def _with(self, points: Iterable[Point]) -> Front:
+    def _with(self, front: Front, points: Iterable[Point]) -> Front:
         cost = self.problem.cost
-        return self.front.joined_by(point for point in points if cost.allows(point.values[cost.name]))
+        return front.joined_by(point for point in points if cost.allows(point.values[cost.name]))
 
     def _stop_if_nothing_works(self) -> None:
         enough, failed = min(FAILURES_TO_STOP, self.problem.budget), self.counts[State.FAILED]

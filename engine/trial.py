@@ -18,7 +18,7 @@ class State(StrEnum):
     """How a trial ended. Only COMPLETE, RACED and FAILED trials cost budget."""
 
     COMPLETE = "complete"
-    RACED = "raced"  # stopped: by its learning curve it would not have reached the front at its size
+    RACED = "raced"  # stopped: by its learning curve, or its first fold, it would not have reached the front
     FAILED = "failed"  # an exception or a limit inside the trial: data, not a crash
     CACHED = "cached"  # builds the same model as an earlier trial, whose points it shares
     OVERSIZED = "oversized"  # its exact cost breaks the limit: never trained

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +13,19 @@ from typing import Any, final
 import numpy as np
 
 from engine.artifact import Artifact
-from engine.data import Dataset
+from engine.data import Dataset, Rows
 from engine.deadline import Deadline
 from engine.errors import EngineError, FamilyError
 from engine.family import Family
+from engine.fold_race import FoldRace
 from engine.racing import Race
 from engine.score import latency_us, score
 from engine.space import Candidate
 from engine.trial import Curve, Point
 
 __all__ = ["Build", "Done", "Finish", "Work"]
+
+Scored = tuple[dict[str, float], Artifact]  # what a file of one fold is scored by, and the file
 
 
 @final
@@ -35,6 +39,7 @@ class Build:
         seed: Of the training.
         deadline: At which the trial stops with what it has.
         race: What its errors on the way are compared with; None lets it go on to the end.
+        fold_race: What its files of the first fold are compared with, likewise.
     """
 
     number: int
@@ -42,6 +47,7 @@ class Build:
     seed: int
     deadline: Deadline | None = None
     race: Race | None = None
+    fold_race: FoldRace | None = None
 
 
 @final
@@ -112,45 +118,45 @@ class Work:
 
     def _build(self, task: Build) -> Done:
         is_cut, estimate = False, None
+        first, *others = [len(self.data.splits) - 1, *range(len(self.data.splits) - 1)]  # its errors alone are kept
         curve: list[tuple[float, float]] = []
 
         def report(step: float, error: float) -> bool:
             nonlocal is_cut, estimate
-            if fold == 0 and math.isfinite(error):  # the first fold runs for all
+            if fold == first and math.isfinite(error):  # it runs for all folds
                 curve.append((round(step, 4), round(error, 6)))
                 estimate = task.race.estimate(curve) if task.race is not None else None
             is_late = step < 1 and task.deadline is not None and task.deadline.is_over()  # at 1, nothing is left to cut
             is_cut = is_cut or is_late
             return not is_cut and estimate is None
 
-        found: dict[Candidate, dict[int, tuple[dict[str, float], Artifact]]] = {}
-        for fold in range(len(self.data.splits)):
+        found: dict[Candidate, dict[int, Scored]] = {}
+        for fold in (first, *others):
             valid = self.data.valid(fold)
             made = self.family.build(task.candidate, self.data, fold=fold, fidelity=1.0, seed=task.seed, report=report)
             for candidate, artifact in made:
                 if estimate is not None:
                     return Done(curve=tuple(curve), estimate=estimate)
-                values = score(artifact, valid, metric=self.metric, task=self.data.signature.task)
-                if self.cost == "latency_us":
-                    values["latency_us"] = latency_us(artifact, valid)
-                if self.cost == "macs":
-                    values["macs"] = float(self.family.macs(candidate) or 0)
-                if self.cost not in values:
-                    values[self.cost] = float(artifact.card[self.cost])
-                found.setdefault(candidate, {})[fold] = values, artifact
-            if is_cut and fold + 1 < len(self.data.splits):
+                found.setdefault(candidate, {})[fold] = self._values(candidate, artifact, valid), artifact
+            if is_cut and fold != (first, *others)[-1]:
                 return Done(is_cut=True)  # what some folds say alone is no error to compare
-        if not found:
-            raise FamilyError("The family built no file; build must yield at least one.")
-        # A path may be longer in some folds than in others: its end has no mean to be compared by.
-        whole = {
-            owner: list(scores.values()) for owner, scores in found.items() if len(scores) == len(self.data.splits)
-        }
-        if not whole:
-            raise FamilyError("The family built no candidate in every fold; at least one must be the same in all.")
-        points = tuple(_averaged(owner, scores) for owner, scores in whole.items())
-        files = tuple(scores[-1][1] for scores in whole.values())
-        return Done(points, files, is_cut=is_cut, curve=tuple(curve))
+            if fold == first and others and task.fold_race is not None and found:
+                files = [(values[self.cost], values["error"]) for ((values, _),) in map(dict.values, found.values())]
+                estimate = task.fold_race.estimate(files)
+                if estimate is not None:
+                    return Done(curve=tuple(curve), estimate=estimate)
+        return replace(_averaged(found, [*others, first]), is_cut=is_cut, curve=tuple(curve))
+
+    def _values(self, candidate: Candidate, artifact: Artifact, valid: Rows) -> dict[str, float]:
+        """Return what a file is scored by on validation rows."""
+        values = score(artifact, valid, metric=self.metric, task=self.data.signature.task)
+        if self.cost == "latency_us":
+            values["latency_us"] = latency_us(artifact, valid)
+        if self.cost == "macs":
+            values["macs"] = float(self.family.macs(candidate) or 0)
+        if self.cost not in values:
+            values[self.cost] = float(artifact.card[self.cost])
+        return values
 
     def _finish(self, task: Finish) -> Done:
         artifact = self.family.finish(
@@ -170,7 +176,19 @@ class Work:
         return {name: value for name, value in vars(self).items() if name != "data"}  # workers map the rows themselves
 
 
-def _averaged(candidate: Candidate, scores: list[tuple[dict[str, float], Artifact]]) -> Point:
+def _averaged(found: Mapping[Candidate, Mapping[int, Scored]], folds: Sequence[int]) -> Done:
+    """Return the points of all candidates that were built in every fold, and their files of the last one."""
+    if not found:
+        raise FamilyError("The family built no file; build must yield at least one.")
+    # A path may be longer in some folds than in others: its end has no mean to be compared by.
+    whole = {owner: [scores[fold] for fold in folds] for owner, scores in found.items() if len(scores) == len(folds)}
+    if not whole:
+        raise FamilyError("The family built no candidate in every fold; at least one must be the same in all.")
+    points = tuple(_point(owner, scores) for owner, scores in whole.items())
+    return Done(points, tuple(scores[-1][1] for scores in whole.values()))
+
+
+def _point(candidate: Candidate, scores: Sequence[Scored]) -> Point:
     """Mean error with its standard error over folds; the largest of every cost."""
     errors = [values["error"] for values, _ in scores]
     values = {name: max(entry[name] for entry, _ in scores) for name in scores[0][0]}
