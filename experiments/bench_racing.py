@@ -5,7 +5,8 @@
 
 The first form searches twice a seed, without racing and with it; every key but `seeds` and `out` is one of
 `nas.search`. The second trains nothing: it decides anew over the learning curves of recorded searches without racing,
-in their own order of proposals and in random ones. There a stopped trial costs its share of the time that it took.
+in their own order of proposals and in random ones; over the first fold where rows were validated in folds, `folds` of
+them. There a stopped trial costs its share of the time that it took.
 
 Hypervolumes are of trials' own files on validation rows, below an error of 1 and `max_bytes`: over (error, log bytes),
 as everywhere here, and over (log error, log bytes), where halving a small error counts as much as halving a large one.
@@ -17,6 +18,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, final
@@ -26,6 +28,7 @@ from rich.table import Table
 
 from engine.command import main_guard
 from engine.errors import SettingsError
+from engine.fold_race import fold_race_for
 from engine.front import Front, hypervolume
 from engine.launch import Run
 from engine.objective import Objective, Problem
@@ -51,6 +54,7 @@ class Settings:
     out: str = "runs/bench_racing"
     replay: str = ""
     orders: int = 20
+    folds: int = 5
 
 
 @final
@@ -123,6 +127,21 @@ def replayed(trials: Sequence[Trial], lag: int) -> Outcome:
     return compared(trials, ended, lambda _candidate: math.nan)
 
 
+def replayed_in_folds(trials: Sequence[Trial], lag: int, folds: int) -> Outcome:
+    """Race recorded whole trials over their first fold, likewise; such a trial may have several files."""
+    ended: list[Trial] = []
+    for number, trial in enumerate(trials):
+        known = [point for one in ended[: max(0, number - lag + 1)] for point in one.points]
+        race = fold_race_for(Front.of(known))
+        files = [(point.values["bytes"], point.values["last_fold_error"]) for point in trial.points]
+        estimate = race.estimate(files) if race is not None else None
+        ended.append(trial)
+        if estimate is not None:
+            seconds, curve = trial.seconds / folds, ((1 / folds, estimate),)
+            ended[-1] = replace(trial, state=State.RACED, points=(), seconds=seconds, curve=curve, estimate=estimate)
+    return compared(trials, ended, lambda _candidate: math.nan)
+
+
 def replay(settings: Settings) -> int:
     """Print a line for the own order and one for the random orders of each recorded search."""
     table = Table("recorded search", "trials", "order", "stopped", "training time %", "hypervolume %", "worst", "log %")
@@ -130,13 +149,16 @@ def replay(settings: Settings) -> int:
         recorded = [trial for trial in read_trials(Path(name)) if trial.is_paid]
         if any(trial.state is State.RACED for trial in recorded):
             raise SettingsError(f"replay={name} must be a search without racing: only whole curves tell what was lost.")
-        trials = sorted((t for t in recorded if len(t.points) == 1 and t.curve), key=lambda trial: trial.number)
+        in_folds = any("last_fold_error" in point.values for trial in recorded for point in trial.points)
+        whole = [trial for trial in recorded if (trial.points if in_folds else len(trial.points) == 1 and trial.curve)]
+        trials = sorted(whole, key=lambda trial: trial.number)
         lag = int(read_settings(Path(name))["lag"])
+        race = partial(replayed_in_folds, folds=settings.folds) if in_folds else replayed
         draws = np.random.default_rng(0)
         orders = [draws.permutation(len(trials)) for _ in range(settings.orders)]
         for order, found in (
-            ("own", [replayed(trials, lag)]),
-            (f"{len(orders)} random", [replayed([trials[place] for place in order], lag) for order in orders]),
+            ("own", [race(trials, lag)]),
+            (f"{len(orders)} random", [race([trials[place] for place in order], lag) for order in orders]),
         ):
             table.add_row(name, str(len(trials)), order, *_texts(found))
     print_table(table)

@@ -7,7 +7,7 @@ import pytest
 
 from engine.space import Candidate
 from engine.trial import Point, State, Trial
-from experiments.bench_racing import areas, compared, replayed, trained_share
+from experiments.bench_racing import areas, compared, replayed, replayed_in_folds, trained_share
 
 
 def recorded(number, size, final, early):
@@ -52,3 +52,16 @@ def test_areas_are_below_an_error_of_one_and_65536_bytes():
     assert area == pytest.approx(0.9)
     assert log_area == pytest.approx(1.0)
     assert math.isclose(areas([])[0], 0.0)
+
+
+def test_trials_in_folds_are_raced_over_their_first_fold():
+    def in_folds(number, error):
+        values = {"error": error, "error_se": 0.01, "last_fold_error": error + 0.05, "bytes": 1000.0 + number}
+        point = Point(Candidate.of({"n": number}), values)
+        return Trial(number, point.candidate, State.COMPLETE, (point,), seconds=10.0)
+
+    trials = [in_folds(number, 0.2 if number % 2 else 0.4) for number in range(10)]
+    found = replayed_in_folds(trials, lag=1, folds=5)
+    assert found.raced == (4, 10), "those as bad as the first, once a good one is known"
+    assert found.area == pytest.approx(1.0)
+    assert found.seconds == pytest.approx((6 * 10 + 4 * 2) / 100)
