@@ -311,7 +311,12 @@ class Space:
         for name, domain, parent, wanted in self._genes:
             if parent is None or (parent in complete and complete[parent] in wanted):
                 complete[name] = values[name] if name in values else domain.sample(rng)
-        return Candidate.of(complete)
+        return Candidate(tuple([(name, complete[name]) for name in self._sorted if name in complete]))
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        """Names in the order of `Candidate.values`."""
+        return sorted(self.domains)
 
     @cached_property
     def _genes(self) -> list[tuple[str, Domain, str | None, tuple[Value, ...]]]:

@@ -15,7 +15,7 @@ from engine.samplers.pool import Draw
 __all__ = ["Choosing"]
 
 DOUBT = 2.0  # standard deviations by which a cost may be smaller or larger than expected
-AT_ONCE = 4  # costs told before it is asked again whether others may be better
+AT_ONCE = 2  # costs told before it is asked again whether others may be better
 
 
 @final

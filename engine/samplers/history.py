@@ -37,11 +37,6 @@ class Model:
     canonical: Candidate
     features: np.ndarray
 
-    @property
-    def key(self) -> str:
-        """Of the canonical form."""
-        return self.canonical.key
-
     @cached_property
     def log_cost(self) -> float:
         """The exact one, or NaN."""
@@ -137,20 +132,20 @@ class History:
     def _forget(self) -> None:
         self._told: list[Trial] = []
         self._rows = Rows([], np.array([], int), np.array([]), np.array([]), np.array([], bool))
-        self.known: set[str] = set()
+        self.known: set[Candidate] = set()
         self.n_paid = 0
         self._fits: dict[str, tuple[int, np.ndarray]] = {}
 
     def tell(self, trials: Sequence[Trial]) -> Rows:
         """Return every file and every failure of these trials, in order of number.
 
-        Afterwards `known` holds the keys of all canonical forms tried, `n_paid` the number of trials that cost budget.
+        Afterwards `known` holds all canonical forms tried, `n_paid` the number of trials that cost budget.
         """
         if len(trials) < len(self._told) or not all(map(operator.is_, self._told, trials)):
             self._forget()
         found = []
         for trial in trials[len(self._told) :]:
-            self.known.add(trial.candidate.key)
+            self.known.add(trial.candidate)
             self.n_paid += trial.is_paid
             found += self._rows_of(trial)
             self._told.append(trial)

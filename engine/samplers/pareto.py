@@ -57,7 +57,7 @@ class ParetoSampler:
         history = self._history
         rows = history.tell(trials)
         waiting = [history.model(candidate) for candidate in pending[-CROWD:]]
-        known = history.known.union(candidate.key for candidate in pending)
+        known = history.known.union(pending)
         first = max(FIRST_DESIGN, min(len(problem.portfolio), MOST_DESIGN))
         if history.n_paid + len(pending) < first or rows.are_points.sum() < LEAST_POINTS:
             taken = np.array([*history.log_costs(), *(model.log_cost for model in waiting)])
@@ -68,7 +68,7 @@ class ParetoSampler:
             draws = pool(history, rows, known, rng, _share_of(POOL, pending), choosing.fits)
             if draws:
                 leaders = [draw.candidate for draw in choosing.likely(draws, LEADERS)]
-                known = known | {draw.model.key for draw in draws}
+                known = known | {draw.model.canonical for draw in draws}
                 draws += neighbours(history, leaders, known, rng, _share_of(NEIGHBOURS, pending), choosing.fits)
                 chosen = choosing.best(draws)
                 if chosen is not None:

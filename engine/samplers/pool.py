@@ -31,7 +31,7 @@ class Draw:
 
 
 def spread(
-    history: History, taken: np.ndarray, known: set[str], rng: np.random.Generator, size: int
+    history: History, taken: np.ndarray, known: set[Candidate], rng: np.random.Generator, size: int
 ) -> Candidate | None:
     """Return the new candidate whose log cost lies farthest from all taken, or None if nothing is new.
 
@@ -52,12 +52,14 @@ def spread(
     return drawn[int(np.abs(costs[:, None] - taken).min(axis=1).argmax())].candidate
 
 
-def _new(history: History, candidates: Sequence[Candidate], known: set[str]) -> list[Draw]:
+def _new(history: History, candidates: Sequence[Candidate], known: set[Candidate]) -> list[Draw]:
     draws = [Draw(candidate, history.examine(candidate)) for candidate in candidates]
-    return [draw for draw in draws if draw.model.is_allowed and draw.model.key not in known]
+    return [draw for draw in draws if draw.model.is_allowed and draw.model.canonical not in known]
 
 
-def pool(history: History, rows: Rows, known: set[str], rng: np.random.Generator, size: int, fits: Fits) -> list[Draw]:
+def pool(
+    history: History, rows: Rows, known: set[Candidate], rng: np.random.Generator, size: int, fits: Fits
+) -> list[Draw]:
     """Return distinct new candidates that fit: neighbours of front members, children of two of them, random ones."""
     space = history.problem.space
     front = rows.front
@@ -82,7 +84,12 @@ def pool(history: History, rows: Rows, known: set[str], rng: np.random.Generator
 
 
 def neighbours(
-    history: History, parents: Sequence[Candidate], known: set[str], rng: np.random.Generator, size: int, fits: Fits
+    history: History,
+    parents: Sequence[Candidate],
+    known: set[Candidate],
+    rng: np.random.Generator,
+    size: int,
+    fits: Fits,
 ) -> list[Draw]:
     """Return distinct new candidates that fit and differ from one of the parents in one gene."""
     space = history.problem.space
@@ -94,16 +101,16 @@ def neighbours(
 
 
 def _distinct(
-    history: History, draw: Callable[[int], Candidate], known: set[str], size: int, fits: Fits
+    history: History, draw: Callable[[int], Candidate], known: set[Candidate], size: int, fits: Fits
 ) -> Iterator[Draw]:
-    drawn: set[str] = set()
+    drawn: set[Candidate] = set()
     for number in range(TRIES * size):
         if len(drawn) == size:
             return
         candidate = draw(number)
         model = history.examine(candidate)
-        if model.key not in known and model.key not in drawn and fits(model):
-            drawn.add(model.key)
+        if model.canonical not in known and model.canonical not in drawn and fits(model):
+            drawn.add(model.canonical)
             yield Draw(candidate, model)
 
 

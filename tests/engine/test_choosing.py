@@ -60,9 +60,11 @@ def test_the_best_is_found_though_few_costs_are_told(noise):
     found = choosing.best(draws)
     assert len(asked) < len(draws) / 3
     assert max(asked.values()) == 1
-    gains = dict(zip((draw.model.key for draw in draws), belief.gains([draw.model for draw in draws]), strict=True))
-    assert gains[found.model.key] == pytest.approx(max(gains.values()), abs=0.05)
-    assert max(gains[draw.model.key] for draw in likely) == pytest.approx(max(gains.values()), abs=0.2)
+    gains = dict(
+        zip((draw.model.canonical for draw in draws), belief.gains([draw.model for draw in draws]), strict=True)
+    )
+    assert gains[found.model.canonical] == pytest.approx(max(gains.values()), abs=0.05)
+    assert max(gains[draw.model.canonical] for draw in likely) == pytest.approx(max(gains.values()), abs=0.2)
 
 
 def test_none_above_the_limit_is_chosen():
@@ -80,7 +82,7 @@ def test_what_is_chosen_does_not_depend_on_what_was_told_before():
     for draw in draws[::2]:
         assert draw.model.log_cost > 0
     fresh, others, _ = study(noise=0.3)
-    assert Choosing(first).best(draws).model.key == Choosing(fresh).best(others).model.key
+    assert Choosing(first).best(draws).model.canonical == Choosing(fresh).best(others).model.canonical
 
 
 def test_rough_costs_know_how_far_off_they_are():
