@@ -11,7 +11,7 @@ import numpy as np
 from automl.preparation import Preparation
 from automl.table import Columns
 from compression.dense import Model
-from compression.preprocessing import Step
+from compression.tabular.preprocessing import Step
 
 __all__ = ["Fitted", "of_features"]
 

@@ -8,8 +8,8 @@ from typing import Protocol, final
 import numpy as np
 
 from automl.table import Columns
-from compression.categories import Above, Encode, OneHot
-from compression.preprocessing import Affine, Chain, Clip, Fill, Indicate, Products, Ramps, Select, Step
+from compression.tabular.categories import Above, Encode, OneHot
+from compression.tabular.preprocessing import Affine, Chain, Clip, Fill, Indicate, Products, Ramps, Select, Step
 
 __all__ = ["Codes", "Crosses", "Edges", "Flags", "Gaps", "Numbers", "Part", "Pieces", "Raw"]
 

@@ -12,7 +12,7 @@ from automl.parts import Codes, Crosses, Edges, Flags, Gaps, Numbers, Part, Piec
 from automl.solver import fit_weights
 from automl.table import Columns, Table
 from automl.targets import Targets
-from compression.preprocessing import Select, Step, Union
+from compression.tabular.preprocessing import Select, Step, Union
 from engine.space import Value
 
 __all__ = ["Preparation", "category_codes", "dense", "edges_of", "for_trees", "frequent"]

@@ -36,17 +36,17 @@ import numpy as np
 import onnx
 from onnx import ModelProto
 
-from compression.apply import Choice, apply
-from compression.automatic import Candidate, smallest_within
-from compression.choices import read_choices, uniform
-from compression.execution import Executed, compared
-from compression.fold import simplified
-from compression.footprint import decoded_bytes, peak_memory
-from compression.integer import integer
-from compression.strip import stripped
-from compression.subject import Measured, Subject, read_subject, timed_us
-from compression.unpack import unpacked
-from compression.weighted import layers_of
+from compression.graphs.apply import Choice, apply
+from compression.graphs.automatic import Candidate, smallest_within
+from compression.graphs.choices import read_choices, uniform
+from compression.graphs.execution import Executed, compared
+from compression.graphs.fold import simplified
+from compression.graphs.footprint import decoded_bytes, peak_memory
+from compression.graphs.integer import integer
+from compression.graphs.strip import stripped
+from compression.graphs.unpack import unpacked
+from compression.graphs.weighted import layers_of
+from compression.recipes.subject import Measured, Subject, read_subject, timed_us
 from engine.artifact import Artifact
 from engine.command import settings_command
 from engine.errors import ArtifactError, DataError, SettingsError, did_you_mean

@@ -10,14 +10,14 @@ import numpy as np
 import onnx
 from sklearn.base import is_classifier, is_regressor
 
-from compression.agreement import Oracle, compare, losses
 from compression.dense import DENSE_CODINGS, Manner, Model, dense_coding
-from compression.estimators import foreign_model, parts, read_model, unwrapped
 from compression.features import matrix, start, width
-from compression.preprocessing import Chain, Step
-from compression.strip import stripped
+from compression.graphs.strip import stripped
 from compression.tables import TableColumns, TableGraph, columns_of
-from compression.transformers import read_step
+from compression.tabular.agreement import Oracle, compare, losses
+from compression.tabular.estimators import foreign_model, parts, read_model, unwrapped
+from compression.tabular.preprocessing import Chain, Step
+from compression.tabular.transformers import read_step
 from engine.artifact import Artifact, session
 from engine.errors import ArtifactError, MissingExtraError
 from engine.guard import checked_model

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from conf.command import command
 
 if TYPE_CHECKING:
-    from compression.family import Recipes
-    from compression.settings import Settings
+    from compression.recipes.family import Recipes
+    from compression.recipes.settings import Settings
     from engine.artifact import Artifact
     from engine.launch import Run
     from engine.load import Loaded
@@ -28,7 +28,7 @@ def run(settings: Settings) -> Run:
     Where no file keeps `max_bytes`, the smallest one is written to the folder `smallest` of the run.
 
     Example:
-        >>> from compression.settings import Settings
+        >>> from compression.recipes.settings import Settings
         >>> result = run(Settings(model="m.onnx", budget=8, run="runs/small"))  # doctest: +SKIP
         >>> result.front.best_under(bytes=4000)  # doctest: +SKIP
     """
@@ -36,7 +36,7 @@ def run(settings: Settings) -> Run:
 
 
 def _searched(settings: Settings) -> tuple[Run, tuple[Path, Artifact] | None]:
-    from compression.original import labelled, recipes_for, smallest_beyond
+    from compression.recipes.original import labelled, recipes_for, smallest_beyond
     from engine.launch import search
 
     settings, is_labelled = labelled(settings)
@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
 
     def work(plain: dict[str, Any], told: list[str]) -> int:
-        from compression.original import ending_for
-        from compression.settings import Settings
+        from compression.recipes.original import ending_for
+        from compression.recipes.settings import Settings
         from engine.settings import build
 
         settings = build(Settings, plain)

@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 from onnx import ModelProto
 
-from compression.automatic import Candidate as Coded
-from compression.automatic import smallest_within
-from compression.fold import simplified
-from compression.integer import quantized_by_runtime
-from compression.unpack import unpacked
+from compression.graphs.automatic import Candidate as Coded
+from compression.graphs.automatic import smallest_within
+from compression.graphs.fold import simplified
+from compression.graphs.integer import quantized_by_runtime
+from compression.graphs.unpack import unpacked
 from engine.artifact import Artifact
 from engine.data import Rows
 from engine.launch import Named, Run, search

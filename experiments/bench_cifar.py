@@ -22,11 +22,11 @@ from typing import Any, Literal, final
 
 import torch
 
-from compression.export import export
-from compression.memory import macs
-from compression.network import Network
-from compression.plan import Plan
-from compression.train import Examples, Recipe
+from compression.nets.export import export
+from compression.nets.memory import macs
+from compression.nets.network import Network
+from compression.nets.plan import Plan
+from compression.nets.train import Examples, Recipe
 from engine.artifact import Artifact
 from engine.command import main_guard
 from engine.data import Rows, Signature

@@ -24,15 +24,15 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
 
-from compression.apply import halved
 from compression.codings import PALETTES
-from compression.fold import simplified
-from compression.integer import integer, quantized_by_runtime
-from compression.palette import codebook_for
-from compression.recode import Recoded, recode
-from compression.rounding import rounded
-from compression.strip import stripped
-from compression.weighted import layers_of
+from compression.graphs.apply import halved
+from compression.graphs.fold import simplified
+from compression.graphs.integer import integer, quantized_by_runtime
+from compression.graphs.palette import codebook_for
+from compression.graphs.recode import Recoded, recode
+from compression.graphs.rounding import rounded
+from compression.graphs.strip import stripped
+from compression.graphs.weighted import layers_of
 from engine.artifact import session
 from engine.command import main_guard
 from engine.settings import build, from_arguments

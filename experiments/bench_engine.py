@@ -21,10 +21,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from compression.export import export
 from compression.graph import Graph
-from compression.network import Network
-from compression.verify import edge_rows
+from compression.nets.export import export
+from compression.nets.network import Network
+from compression.nets.verify import edge_rows
 from engine.artifact import Artifact
 from engine.backends.processes import Processes
 from engine.command import main_guard

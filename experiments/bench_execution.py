@@ -5,7 +5,7 @@
 First the shape of MLPerf Tiny's ResNet-8 with random weights, in several codings: bytes and latency are real, accuracy
 means nothing there. Then plain networks on the digits, the members of the portfolio of `+space=cells`: each is trained
 both ways from the same seeds, and compared on validation rows. Then what the gene costs any network of that space, in
-bytes. Latencies: one row, one thread, both files in turn (`compression.latency`).
+bytes. Latencies: one row, one thread, both files in turn (`compression.graphs.latency`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from compression.activations import in_integers
 from compression.codings import CODINGS, in_seven_bits
-from compression.export import lowered_plan
-from compression.latency import paired_latency
-from compression.layers import Weights, empty_weights
-from compression.plan import Addition, Convolution, Linear, Mean, Plan, Step
-from compression.train import Recipe
+from compression.graphs.latency import paired_latency
+from compression.nets.activations import in_integers
+from compression.nets.export import lowered_plan
+from compression.nets.layers import Weights, empty_weights
+from compression.nets.plan import Addition, Convolution, Linear, Mean, Plan, Step
+from compression.nets.train import Recipe
 from engine.artifact import Artifact
 from engine.command import main_guard
 from engine.data import Signature

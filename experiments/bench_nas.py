@@ -25,10 +25,10 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from compression.memory import macs
-from compression.network import Network
-from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling
-from compression.train import Examples, Recipe, train
+from compression.nets.memory import macs
+from compression.nets.network import Network
+from compression.nets.plan import Addition, Convolution, Linear, Mean, Plan, Pooling
+from compression.nets.train import Examples, Recipe, train
 from engine.command import main_guard
 from engine.load import DataSettings, load
 from engine.settings import build, from_arguments

@@ -18,9 +18,9 @@ from typing import final
 
 import torch
 
-from compression.export import export
-from compression.network import Network
-from compression.train import Examples, Recipe, train
+from compression.nets.export import export
+from compression.nets.network import Network
+from compression.nets.train import Examples, Recipe, train
 from engine.command import main_guard
 from engine.data import Dataset
 from engine.load import DataSettings, load

@@ -32,9 +32,9 @@ from rich.console import Console
 from rich.table import Table
 
 from compression.compress import CompressSettings, compress
+from compression.graphs.strip import stripped
+from compression.recipes.settings import Settings as SearchSettings
 from compression.search import run as search
-from compression.settings import Settings as SearchSettings
-from compression.strip import stripped
 from engine.artifact import session
 from engine.command import main_guard
 from engine.errors import EngineError

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compression.device import Precision
-from compression.distill import loss_gradient, loss_of, targets_of
-from compression.flat import flattened
-from compression.network import Network
-from compression.train import Batches, Examples, Recipe
+from compression.nets.device import Precision
+from compression.nets.distill import loss_gradient, loss_of, targets_of
+from compression.nets.flat import flattened
+from compression.nets.network import Network
+from compression.nets.train import Batches, Examples, Recipe
 from engine.errors import StudyError
 
 __all__ = ["Epoch", "LongTraining"]

@@ -10,14 +10,14 @@ from typing import Any, final
 
 import torch
 
-from compression.activations import in_integers
-from compression.export import export, lowered_plan
-from compression.layers import empty_weights, lower
-from compression.network import Network
-from compression.plan import Plan
+from compression.nets.activations import in_integers
+from compression.nets.export import export, lowered_plan
+from compression.nets.layers import empty_weights, lower
+from compression.nets.network import Network
+from compression.nets.plan import Plan
+from compression.nets.totals import Totals, totals
+from compression.nets.train import Examples, Recipe, train
 from compression.ruler import Ruler
-from compression.totals import Totals, totals
-from compression.train import Examples, Recipe, train
 from engine.artifact import Artifact
 from engine.data import Dataset, Signature
 from engine.family import Report

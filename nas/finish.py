@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import torch
 
-from compression.export import export
-from compression.network import Network
-from compression.train import Examples, Recipe, train
+from compression.nets.export import export
+from compression.nets.network import Network
+from compression.nets.train import Examples, Recipe, train
 from engine.artifact import Artifact
 from engine.data import Dataset, Rows, Signature, concatenate
 from engine.score import error_of

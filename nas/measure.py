@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from compression.plan import Plan, Rescaling, Standardisation, Step
+from compression.nets.plan import Plan, Rescaling, Standardisation, Step
 from engine.data import Rows
 
 __all__ = ["measured"]

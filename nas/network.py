@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Rescaling, Step
+from compression.nets.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Rescaling, Step
 from engine.data import Signature
 from nas.cells import Genome, Stage, edges
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, Protocol, final
 
 import nas.spaces
-from compression.plan import Plan
+from compression.nets.plan import Plan
 from engine.data import Signature
 from engine.errors import SettingsError, did_you_mean
 from engine.space import Candidate, Space

@@ -9,17 +9,17 @@ from automl.autosklearn.forest import KINDS, ensemble_of
 from automl.autosklearn.found import Encoding, Pipeline
 from automl.autosklearn.plain import plain
 from automl.table import Table
-from compression.apply import Choice, apply
-from compression.categories import OneHot
-from compression.choices import uniform
 from compression.dense import linked
 from compression.features import matrix, start, width
-from compression.fold import simplified
-from compression.preprocessing import Chain, Union
-from compression.strip import stripped
+from compression.graphs.apply import Choice, apply
+from compression.graphs.choices import uniform
+from compression.graphs.fold import simplified
+from compression.graphs.strip import stripped
+from compression.graphs.weighted import layers_of
 from compression.tables import TableGraph
+from compression.tabular.categories import OneHot
+from compression.tabular.preprocessing import Chain, Union
 from compression.trees.lower import lower_ensemble, lower_link
-from compression.weighted import layers_of
 from engine.artifact import Artifact, session
 from engine.data import Rows
 from engine.errors import ArtifactError

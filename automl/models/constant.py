@@ -8,8 +8,8 @@ import numpy as np
 
 from automl.fitted import Fitted
 from automl.lesson import Genes, Lesson
-from compression.calibration import Constant
-from compression.preprocessing import Chain
+from compression.tabular.calibration import Constant
+from compression.tabular.preprocessing import Chain
 
 __all__ = ["fit_constant"]
 

@@ -13,8 +13,8 @@ from automl.recipes import RECIPES
 from automl.space import fitting, tabular_space
 from automl.table import Columns
 from compression.dense import DENSE_CODINGS
-from compression.mixtures import Average, Member
-from compression.preprocessing import Chain
+from compression.tabular.mixtures import Average, Member
+from compression.tabular.preprocessing import Chain
 from engine.space import Value
 
 __all__ = ["fit_ensemble"]

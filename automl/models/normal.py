@@ -11,7 +11,7 @@ from automl.lesson import Genes, Lesson
 from automl.models.linear import dense_fitted
 from automl.preparation import dense
 from automl.solver import answers
-from compression.linear import GaussianClasses, QuadraticClasses
+from compression.tabular.linear import GaussianClasses, QuadraticClasses
 
 __all__ = ["fit_bayes", "fit_discriminant"]
 

@@ -12,7 +12,7 @@ from automl.lesson import Genes, Lesson
 from automl.preparation import dense
 from automl.solver import answers, fit_weights
 from compression.dense import Dense
-from compression.kernels import KernelModel
+from compression.tabular.kernels import KernelModel
 
 __all__ = ["fit_prototypes"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from automl.fitted import Fitted
 from automl.lesson import Genes, Lesson
-from compression.calibration import SMALLEST, Calibrated
+from compression.tabular.calibration import SMALLEST, Calibrated
 
 __all__ = ["fit"]
 

@@ -12,8 +12,8 @@ from automl.compaction import on_levels, used_columns, with_columns
 from automl.fitted import Fitted, of_features
 from automl.parts import Codes, Part
 from automl.preparation import Preparation
-from compression.calibration import TwoShares
-from compression.estimators import TreeModel
+from compression.tabular.calibration import TwoShares
+from compression.tabular.estimators import TreeModel
 from compression.trees.ensemble import Ensemble
 
 __all__ = ["finished", "regrouped"]

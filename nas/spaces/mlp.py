@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, final
 
 from compression.codings import CODINGS
-from compression.plan import Convolution, Plan, Standardisation, Step
+from compression.nets.plan import Convolution, Plan, Standardisation, Step
 from engine.data import Signature
 from engine.errors import DataError, SettingsError
 from engine.space import Candidate, Choice, Condition, Domain, Int, Space

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, final
 
 from compression.codings import CODINGS, coding_named
-from compression.plan import Addition, Convolution, Plan, Step
+from compression.nets.plan import Addition, Convolution, Plan, Step
 from engine.data import Signature
 from engine.errors import DataError, SettingsError
 from engine.space import Candidate, Choice, Condition, Domain, Int, Space

@@ -5,7 +5,7 @@ import pandas as pd
 
 from compression.features import matrix, start
 from compression.tables import TableGraph, columns_of
-from compression.transformers import read_step
+from compression.tabular.transformers import read_step
 from engine.artifact import session
 
 

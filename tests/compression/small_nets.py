@@ -3,8 +3,8 @@
 import numpy as np
 
 from compression.codings import CODINGS
-from compression.layers import Weights, empty_weights
-from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling
+from compression.nets.layers import Weights, empty_weights
+from compression.nets.plan import Addition, Convolution, Linear, Mean, Plan, Pooling
 from engine.data import Signature
 
 NAMED = ("ankle boot", "<b>", "\N{LATIN SMALL LETTER U WITH DIAERESIS}")

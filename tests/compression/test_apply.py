@@ -12,18 +12,18 @@ from random_graphs import random_model
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
-from compression.apply import Choice, apply
-from compression.automatic import smallest_within
-from compression.calibrate import inner_values, moments
-from compression.choices import read_choices, uniform
 from compression.codings import CODINGS, PALETTES
-from compression.fold import simplified
-from compression.footprint import decoded_bytes, peak_memory
-from compression.integer import integer
-from compression.palette import codebook_for
-from compression.recode import as_floats
-from compression.rounding import rounded
-from compression.weighted import layers_of
+from compression.graphs.apply import Choice, apply
+from compression.graphs.automatic import smallest_within
+from compression.graphs.calibrate import inner_values, moments
+from compression.graphs.choices import read_choices, uniform
+from compression.graphs.fold import simplified
+from compression.graphs.footprint import decoded_bytes, peak_memory
+from compression.graphs.integer import integer
+from compression.graphs.palette import codebook_for
+from compression.graphs.recode import as_floats
+from compression.graphs.rounding import rounded
+from compression.graphs.weighted import layers_of
 from engine.artifact import session
 from engine.errors import SettingsError
 

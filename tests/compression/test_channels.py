@@ -7,11 +7,11 @@ from small_nets import random_plan, random_weights
 from torch import nn
 from torch_nets import NETS, exported, made, rows_for
 
-from compression.channels import channel_groups, channel_importance, prune_channels, remove_channels
-from compression.importing import read_network
-from compression.layers import lower
-from compression.tracing import traced
-from compression.verify import edge_rows
+from compression.modules.channels import channel_groups, channel_importance, prune_channels, remove_channels
+from compression.modules.importing import read_network
+from compression.modules.tracing import traced
+from compression.nets.layers import lower
+from compression.nets.verify import edge_rows
 from engine.artifact import session
 from engine.errors import ArtifactError
 

@@ -28,9 +28,9 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
 from sklearn.svm import SVC
 
-from compression.agreement import Oracle, compare, losses
 from compression.convert import to_onnx
 from compression.tables import columns_of
+from compression.tabular.agreement import Oracle, compare, losses
 from engine.artifact import Artifact
 from engine.errors import ArtifactError, DataError
 from engine.guard import checked_model

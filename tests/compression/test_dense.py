@@ -18,8 +18,8 @@ from compression.dense import (
     rounded,
 )
 from compression.features import Block, scaled
-from compression.kernels import Pairs
 from compression.tables import TableColumns, TableGraph
+from compression.tabular.kernels import Pairs
 from engine.artifact import session
 from engine.errors import ArtifactError
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from compression import train as training
-from compression.device import DEVICES, Precision, device_for
-from compression.export import export
-from compression.network import Network
-from compression.train import Examples, Recipe, train
+from compression.nets import train as training
+from compression.nets.device import DEVICES, Precision, device_for
+from compression.nets.export import export
+from compression.nets.network import Network
+from compression.nets.train import Examples, Recipe, train
 from engine.data import Signature
 from engine.errors import SettingsError
 from nas.cells import Genome, Stage

@@ -9,14 +9,14 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 
 from compression import compress
-from compression.execution import compared
-from compression.family import Recipes
-from compression.fold import simplified
-from compression.genes import canonical_of, execution_of
-from compression.integer import integer
-from compression.latency import paired_latency
-from compression.retrain import Training
-from compression.settings import RecipesSettings
+from compression.graphs.execution import compared
+from compression.graphs.fold import simplified
+from compression.graphs.integer import integer
+from compression.graphs.latency import paired_latency
+from compression.modules.retrain import Training
+from compression.recipes.family import Recipes
+from compression.recipes.genes import canonical_of, execution_of
+from compression.recipes.settings import RecipesSettings
 from engine.artifact import Artifact
 from engine.data import Dataset, Rows, Signature, Split
 from engine.errors import SettingsError

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, parser
 from small_nets import random_plan, random_weights
 from torch_nets import NETS, exported, made, rows_for
 
-from compression.importing import read_network
-from compression.layers import lower
-from compression.verify import edge_rows
+from compression.modules.importing import read_network
+from compression.nets.layers import lower
+from compression.nets.verify import edge_rows
 from engine.artifact import session
 from engine.errors import ArtifactError
 

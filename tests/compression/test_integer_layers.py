@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_nets import NAMED, random_plan, signature_of
 
-from compression.activations import Activations, in_integers, levels_of
 from compression.codings import CODINGS, decode, in_seven_bits
-from compression.export import lowered_plan
 from compression.graph import Graph
-from compression.integer_twin import run_integer, whole_parts
-from compression.layers import Weights, empty_weights
-from compression.network import Network
-from compression.plan import Addition, Convolution, Linear, Mean, Plan, Pooling
-from compression.train import prepared
-from compression.verify import check_parity, check_reference, edge_rows
+from compression.nets.activations import Activations, in_integers, levels_of
+from compression.nets.export import lowered_plan
+from compression.nets.integer_twin import run_integer, whole_parts
+from compression.nets.layers import Weights, empty_weights
+from compression.nets.network import Network
+from compression.nets.plan import Addition, Convolution, Linear, Mean, Plan, Pooling
+from compression.nets.train import prepared
+from compression.nets.verify import check_parity, check_reference, edge_rows
 from engine.artifact import session
 from engine.errors import ArtifactError
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_nets import NAMED, random_plan, random_weights, signature_of
 
-from compression.layers import Lowered, empty_weights, lower
-from compression.memory import macs, peak_memory
-from compression.network import Network, run
-from compression.plan import Convolution, Linear, Mean, Plan, Pooling, Rescaling
-from compression.train import prepared
-from compression.verify import check_parity, check_reference, edge_rows
+from compression.nets.layers import Lowered, empty_weights, lower
+from compression.nets.memory import macs, peak_memory
+from compression.nets.network import Network, run
+from compression.nets.plan import Convolution, Linear, Mean, Plan, Pooling, Rescaling
+from compression.nets.train import prepared
+from compression.nets.verify import check_parity, check_reference, edge_rows
 from engine.artifact import Artifact, session
 from engine.data import Signature
 from engine.errors import ArtifactError

@@ -6,19 +6,19 @@ import torch
 from torch import nn
 from torch_nets import exported, made, rows_for
 
-from compression.aware import quantize_aware
-from compression.cluster import cluster, nearest_values
-from compression.family import compressed
-from compression.forms import axes_of, form_of, forms_of
-from compression.importing import read_network
-from compression.lowrank import factored, full_ranks
-from compression.quantize import codes_and_scale
-from compression.recipe import GroupRecipe, LayerRecipe, Recipe, applied, read_recipe
-from compression.renormalize import renormalized
-from compression.retrain import Lesson, Training, logits_of, retrain, soft_targets
-from compression.sharing import alike, shared
-from compression.sparsify import sparsify
-from compression.writing import write_network
+from compression.modules.aware import quantize_aware
+from compression.modules.cluster import cluster, nearest_values
+from compression.modules.forms import axes_of, form_of, forms_of
+from compression.modules.importing import read_network
+from compression.modules.lowrank import factored, full_ranks
+from compression.modules.renormalize import renormalized
+from compression.modules.retrain import Lesson, Training, logits_of, retrain, soft_targets
+from compression.modules.sharing import alike, shared
+from compression.modules.sparsify import sparsify
+from compression.modules.writing import write_network
+from compression.nets.quantize import codes_and_scale
+from compression.recipes.family import compressed
+from compression.recipes.recipe import GroupRecipe, LayerRecipe, Recipe, applied, read_recipe
 from engine.artifact import session
 from engine.errors import ArtifactError, SettingsError, StudyError
 

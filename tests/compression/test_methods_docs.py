@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compression.settings import RecipesSettings, Settings, TrainSettings
+from compression.recipes.settings import RecipesSettings, Settings, TrainSettings
 
 FOLDER = Path(__file__).parents[2] / "docs" / "methods"
 PAGES = sorted(FOLDER.glob("*.md"))

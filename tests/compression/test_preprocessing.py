@@ -25,11 +25,11 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from compression.categories import round_down, round_up
 from compression.features import Block, scaled
-from compression.preprocessing import Affine, Chain, Fill
 from compression.tables import TableGraph, columns_of
-from compression.transformers import read_step
+from compression.tabular.categories import round_down, round_up
+from compression.tabular.preprocessing import Affine, Chain, Fill
+from compression.tabular.transformers import read_step
 from engine.errors import ArtifactError
 
 NUMBERS, TEXTS = ["age", "income"], ["town", "size"]

@@ -7,11 +7,11 @@ from onnx import numpy_helper, parser
 from random_graphs import random_model
 
 from compression.codings import CODINGS, PALETTES
-from compression.fold import simplified
-from compression.recode import Recoded, as_floats, recode, with_floats
-from compression.strip import stripped
-from compression.unpack import unpacked
-from compression.weighted import layers_of
+from compression.graphs.fold import simplified
+from compression.graphs.recode import Recoded, as_floats, recode, with_floats
+from compression.graphs.strip import stripped
+from compression.graphs.unpack import unpacked
+from compression.graphs.weighted import layers_of
 from engine.artifact import session
 from engine.errors import ArtifactError
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compression.graph import Graph
-from compression.layers import empty_weights, lower
-from compression.memory import macs
+from compression.nets.layers import empty_weights, lower
+from compression.nets.memory import macs
+from compression.nets.totals import totals
 from compression.ruler import Ruler
-from compression.totals import totals
 from engine.data import Signature
 from nas.space import space_named
 

@@ -12,14 +12,14 @@ from torch import nn
 from torch_nets import exported
 
 from compression import search
-from compression.family import Recipes
-from compression.fitting import fitted
-from compression.genes import anatomy_of, canonical_of, recipes_space
-from compression.importing import read_network
-from compression.original import recipes_for
-from compression.retrain import Lesson, Training, retrain
-from compression.settings import RecipesSettings, Settings, TrainSettings
-from compression.source import model_from
+from compression.modules.fitting import fitted
+from compression.modules.importing import read_network
+from compression.modules.retrain import Lesson, Training, retrain
+from compression.recipes.family import Recipes
+from compression.recipes.genes import anatomy_of, canonical_of, recipes_space
+from compression.recipes.original import recipes_for
+from compression.recipes.settings import RecipesSettings, Settings, TrainSettings
+from compression.recipes.source import model_from
 from engine.backends.settings import BackendSettings
 from engine.checks.families import family_checks
 from engine.data import Signature

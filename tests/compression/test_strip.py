@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from onnx import numpy_helper, parser
 from random_graphs import random_model
 
-from compression.fold import simplified
-from compression.opset import opset_of, raised
-from compression.shorten import packed_tensor, shortened
-from compression.strip import stripped
+from compression.graphs.fold import simplified
+from compression.graphs.opset import opset_of, raised
+from compression.graphs.shorten import packed_tensor, shortened
+from compression.graphs.strip import stripped
 from engine.artifact import session
 from engine.errors import ArtifactError
 

@@ -6,15 +6,15 @@ import torch.nn.functional as functional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compression.adam import FlatAdamW
 from compression.codings import CODINGS
-from compression.distill import loss_gradient, loss_of, targets_of
-from compression.flat import flattened
-from compression.grid import Grid
-from compression.network import Network
-from compression.plan import Convolution, Linear, Mean, Plan
-from compression.quantize import codes_and_scale
-from compression.unroll import Unrolled, averaged, convolved_input
+from compression.nets.adam import FlatAdamW
+from compression.nets.distill import loss_gradient, loss_of, targets_of
+from compression.nets.flat import flattened
+from compression.nets.grid import Grid
+from compression.nets.network import Network
+from compression.nets.plan import Convolution, Linear, Mean, Plan
+from compression.nets.quantize import codes_and_scale
+from compression.nets.unroll import Unrolled, averaged, convolved_input
 from engine.data import Signature
 
 SIDES = st.tuples(st.integers(1, 6), st.integers(1, 6))

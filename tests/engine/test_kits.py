@@ -7,7 +7,7 @@ import pytest
 from toy import Toy, toy_data
 
 from compression.graph import Graph
-from compression.train import Recipe
+from compression.nets.train import Recipe
 from engine.artifact import Artifact
 from engine.checks import artifact_checks, family_checks
 from engine.load import DataSettings, load

@@ -9,7 +9,7 @@ from sklearn.datasets import load_breast_cancer
 
 from automl.family import Tables
 from automl.space import TabularSettings
-from compression.train import Recipe
+from compression.nets.train import Recipe
 from engine.data import Signature
 from engine.errors import SettingsError
 from engine.settings import build, from_arguments

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from compression.layers import empty_weights, lower
-from compression.train import Recipe
+from compression.nets.layers import empty_weights, lower
+from compression.nets.train import Recipe
 from engine.artifact import Artifact
 from engine.data import Rows, Signature
 from engine.errors import SettingsError

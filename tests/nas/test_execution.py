@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from compression.export import lowered_plan
-from compression.network import Network
-from compression.prune import keep_channels
-from compression.train import Recipe, prepared
-from compression.verify import check_parity
+from compression.nets.export import lowered_plan
+from compression.nets.network import Network
+from compression.nets.prune import keep_channels
+from compression.nets.train import Recipe, prepared
+from compression.nets.verify import check_parity
 from engine.checks import family_checks
 from engine.data import Dataset, Rows, Signature, Split
 from engine.errors import SettingsError

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compression.layers import empty_weights, lower
-from compression.network import Network
-from compression.prune import channel_importance, keep_channels
-from compression.train import Examples, Recipe, train
+from compression.nets.layers import empty_weights, lower
+from compression.nets.network import Network
+from compression.nets.prune import channel_importance, keep_channels
+from compression.nets.train import Examples, Recipe, train
 from engine.data import Signature
 from engine.errors import DataError, SettingsError, StudyError
 from engine.load import DataSettings, load

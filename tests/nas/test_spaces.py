@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 
-from compression.layers import lower
-from compression.network import Network
-from compression.plan import Rescaling, Standardisation
-from compression.prune import keep_channels
-from compression.train import Recipe
+from compression.nets.layers import lower
+from compression.nets.network import Network
+from compression.nets.plan import Rescaling, Standardisation
+from compression.nets.prune import keep_channels
+from compression.nets.train import Recipe
 from engine.artifact import Artifact, session
 from engine.checks import family_checks
 from engine.data import Dataset, Rows, Signature, Split

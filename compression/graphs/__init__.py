@@ -1,0 +1,1 @@
+"""ONNX graphs that exist: stripped, folded, their weights coded, moved to integers, gated and timed, without torch."""

@@ -1,0 +1,1 @@
+"""Torch modules of any kind, also read from ONNX: pruned, factored, clustered, quantized, retrained, written."""

@@ -1,0 +1,1 @@
+"""Networks as plans: the torch twin, its training, and the file behind the parity gate."""

@@ -1,0 +1,1 @@
+"""Fitted estimators and preparation of tables as plain operators."""
