@@ -116,7 +116,7 @@ def _later(rows: np.ndarray, time: np.ndarray, share: float) -> tuple[np.ndarray
     times = time[ordered]
     edges = np.flatnonzero(times[1:] != times[:-1]) + 1
     if not len(edges):
-        raise DataError(f"data.time must hold different times to divide {len(rows)} rows, all are the same.")
+        raise DataError(f"data.time (or times) must hold different times to divide {len(rows)} rows, all are the same.")
     edge = edges[np.abs(edges - len(rows) * (1 - share)).argmin()]
     return np.sort(ordered[:edge]), np.sort(ordered[edge:])
 
@@ -198,7 +198,7 @@ def _windows(rows: np.ndarray, time: np.ndarray, folds: int) -> tuple[Split, ...
     edges = np.flatnonzero(times[1:] != times[:-1]) + 1
     if len(edges) < folds:
         raise DataError(
-            f"data.time must hold more than {folds} different times for {folds} folds, got {len(edges) + 1}."
+            f"data.time (or times) must hold more than {folds} different times for {folds} folds, got {len(edges) + 1}."
         )
     wanted = len(rows) * np.arange(1, folds + 1) / (folds + 1)
     cuts = sorted({int(edges[np.abs(edges - position).argmin()]) for position in wanted})

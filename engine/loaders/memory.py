@@ -39,14 +39,15 @@ def read_frame(
     if frame.empty:
         raise DataError(f"The table must have rows and columns, it has {len(frame)} and {len(frame.columns)}.")
     given = {"target": y, "weight": sample_weight, "group": groups, "time": times}
+    arguments = {"target": "y", "weight": "sample_weight", "group": "groups", "time": "times"}
     columns = {role: _column(values) for role, values in given.items() if values is not None}
     problems = [
-        f"{role} must have one value for each of the {len(frame)} rows of the table, got {len(values)}."
+        f"{arguments[role]} must have one value for each of the {len(frame)} rows of the table, got {len(values)}."
         for role, values in columns.items()
         if len(values) != len(frame)
     ]
     problems += [
-        f"data.{role} and an array of the same meaning exclude each other: give one of them."
+        f"data.{role} and {arguments[role]} exclude each other: give one of them."
         for role in columns
         if role != "target" and getattr(settings, role)
     ]

@@ -122,9 +122,9 @@ def test_columns_that_do_not_fit_the_rows():
     with pytest.raises(DataError) as caught:
         load_frame(frame, y[:5], sample_weight=[1.0], settings=DataSettings("frame", weight="a"))
     assert str(caught.value).splitlines() == [
-        "target must have one value for each of the 90 rows of the table, got 5.",
-        "weight must have one value for each of the 90 rows of the table, got 1.",
-        "data.weight and an array of the same meaning exclude each other: give one of them.",
+        "y must have one value for each of the 90 rows of the table, got 5.",
+        "sample_weight must have one value for each of the 90 rows of the table, got 1.",
+        "data.weight and sample_weight exclude each other: give one of them.",
     ]
     with pytest.raises(DataError, match=r"The table must have rows and columns, it has 0 and 5\."):
         load_frame(frame[:0], y[:0])
