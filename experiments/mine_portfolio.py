@@ -8,7 +8,7 @@ leave_out    those that are not mined on, because something is measured on them
 candidates   beside the portfolio so far and the recipes of ensembles: in turn a neighbour of one of these and one drawn
              at random, the same ones for every table
 seconds      for all trainings; a later call goes on where it ended
-max_rows     of each table
+max_rows     of each table; with several, as 6000,30000, a table that has more than the first is one more table
 members      of the portfolio
 out          folder of the record, trials.jsonl
 write        the portfolio; nothing is written where it is empty
@@ -81,7 +81,7 @@ class Settings:
     leave_out: str = ""
     candidates: int = 60
     seconds: float = 900.0
-    max_rows: int = 4000
+    max_rows: str = "4000"
     members: int = 24
     seed: int = 0
     out: str = "runs/portfolio"
@@ -162,9 +162,9 @@ def mine(settings: Settings) -> int:
     end = time.monotonic() + settings.seconds
     entries = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
     done = {(entry["table"], entry["key"]) for entry in entries}
-    loaded = {name: _loaded(settings, name) for name in names}
+    loaded = {label: made for name in names for label, made in _loaded(settings, name)}
     with record.open("a") as stream:
-        for name, candidate in _turns(settings, names):
+        for name, candidate in _turns(settings, list(loaded)):
             if time.monotonic() > end:
                 break
             if (name, candidate.key) in done:
@@ -174,7 +174,7 @@ def mine(settings: Settings) -> int:
             stream.flush()
             entries.append(entry)
             done.add((name, candidate.key))
-    tables: dict[str, dict[str, list[Point]]] = {name: {} for name in names}
+    tables: dict[str, dict[str, list[Point]]] = {name: {} for name in loaded}
     genes: dict[str, Any] = {}
     for entry in entries:
         if entry["table"] in tables:
@@ -194,7 +194,7 @@ def mine(settings: Settings) -> int:
     for key in chosen:
         sys.stdout.write(" ".join(f"{name}={value}" for name, value in genes[key].items()) + "\n")
     if settings.write:
-        Path(settings.write).write_text(_text([genes[key] for key in chosen], names))
+        Path(settings.write).write_text(_text([genes[key] for key in chosen], list(tables)))
     return 0
 
 
@@ -204,20 +204,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return main_guard(lambda: mine(build(Settings, from_arguments(given))))
 
 
-def _loaded(settings: Settings, name: str) -> tuple[Dataset, Family, str]:
-    """Return a table as a search would see it, its family and metric."""
+def _loaded(settings: Settings, name: str) -> Iterator[tuple[str, tuple[Dataset, Family, str]]]:
+    """Yield a table as a search would see it, its family and metric, for each number of rows that it has."""
     table = read_table(Path(settings.data) / name)
-    rows = table.rows
-    if len(rows) > settings.max_rows:
-        chosen = np.random.default_rng(settings.seed).choice(len(rows), settings.max_rows, replace=False)
-        rows = rows.iloc[np.sort(chosen)]
-    known = DataSettings("frame", task=table.task, test_share=0.0)
-    loaded = load_frame(rows.drop(columns=table.target), rows[table.target], settings=known, seed=settings.seed)
-    data = replace(loaded.dataset, splits=loaded.dataset.splits[:1])
-    metric = default_metric(data.signature)
-    family = Tables(TabularSettings(), data.signature, metric, settings.seed)
-    data = family.prepare(data, seed=settings.seed)
-    return data.save(Path(settings.out) / "data" / name), family, metric
+    sizes = [int(size) for size in settings.max_rows.split(",")]
+    for place, size in enumerate(sizes):
+        if place and len(table.rows) <= sizes[place - 1]:
+            return
+        rows, label = table.rows, f"{name} ({size:,} rows)" if place else name
+        if len(rows) > size:
+            chosen = np.random.default_rng(settings.seed).choice(len(rows), size, replace=False)
+            rows = rows.iloc[np.sort(chosen)]
+        known = DataSettings("frame", task=table.task, test_share=0.0)
+        loaded = load_frame(rows.drop(columns=table.target), rows[table.target], settings=known, seed=settings.seed)
+        data = replace(loaded.dataset, splits=loaded.dataset.splits[:1])
+        metric = default_metric(data.signature)
+        family = Tables(TabularSettings(), data.signature, metric, settings.seed)
+        data = family.prepare(data, seed=settings.seed)
+        yield label, (data.save(Path(settings.out) / "data" / f"{name}-{size}"), family, metric)
 
 
 def _turns(settings: Settings, names: Sequence[str]) -> Iterator[tuple[str, Candidate]]:

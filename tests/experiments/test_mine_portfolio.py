@@ -47,13 +47,23 @@ def test_a_portfolio_is_written_and_lies_in_the_space(tmp_path, capsys):
     x.assign(y=y).to_csv(tmp_path / "tables" / "iris" / "iris.csv", index=False)
     told = {"file": "iris.csv", "target": "y", "task": "classification", "categorical_columns": []}
     (tmp_path / "tables" / "iris" / "meta.json").write_text(json.dumps(told))
-    arguments = [f"data={tmp_path / 'tables'}", "seconds=4", "candidates=2", "members=3", f"out={tmp_path / 'out'}"]
+    arguments = [
+        f"data={tmp_path / 'tables'}",
+        "seconds=4",
+        "candidates=2",
+        "members=3",
+        "max_rows=90,150",
+        f"out={tmp_path / 'out'}",
+    ]
     assert main([*arguments, f"write={tmp_path / 'portfolio.yaml'}"]) == 0
-    assert "iris" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "iris" in printed
+    assert "iris (150 rows)" in printed
     members = yaml.safe_load((tmp_path / "portfolio.yaml").read_text())
     assert 4 <= len(members) <= 6
     assert [genes["family"] for genes in members[:3]] == ["constant", "linear", "tree"]
     space = tabular_space(FAMILIES, WHOLE)
     assert all(fitting(space, genes) is not None for genes in members)
     lines = (tmp_path / "out" / "trials.jsonl").read_text().splitlines()
-    assert len({json.loads(line)["key"] for line in lines}) == len(lines)
+    tried = [(entry["table"], entry["key"]) for entry in map(json.loads, lines)]
+    assert len(set(tried)) == len(tried)
