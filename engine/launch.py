@@ -30,6 +30,7 @@ from engine.objective import Objective, Problem
 from engine.progress import Progress
 from engine.record import RunFolder
 from engine.report import write_report
+from engine.reserve import FINISH_SHARE, Reserve
 from engine.samplers.registry import is_pure, sampler_named
 from engine.stopping import Terminated, stoppable
 from engine.storage import Mirror, without_password
@@ -41,7 +42,6 @@ from engine.work import Work
 
 __all__ = ["Named", "Run", "SearchSettings", "search"]
 
-FINISH_SHARE = 0.3  # of `seconds`, kept back for the finisher
 GRACE_SHARE = 0.3  # of the finisher's time, after which a trial that does not stop is ended from outside
 WRITING_SECONDS = 1.0  # of one core, for the report
 LEAST_MEASURED = 0.05  # seconds of one core that tell how busy the machine is
@@ -214,6 +214,7 @@ def search(
                 is_pure(settings.sampler.name),
             )
             finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch)
+            watch.reserve = _reserve(settings, loaded, start, backend.slots, refit=finisher.refit)
             finisher.deadline = _deadline(start, settings.seconds)
             finisher.writing_seconds = WRITING_SECONDS * _slowness(begun, worked)
             members, stop = _guarded_run(study, finisher, watch, closer)
@@ -236,6 +237,13 @@ def _ending(study: Study, stop: KeyboardInterrupt | None) -> tuple[str, ...]:
 
 def _deadline(start: float, seconds: float | None, share: float = 1.0) -> Deadline | None:
     return Deadline(start + share * seconds) if seconds else None
+
+
+def _reserve(settings: SearchSettings, loaded: Loaded, start: float, slots: int, *, refit: bool) -> Reserve | None:
+    if settings.seconds is None:
+        return None
+    finish, folds = settings.finish, len(loaded.dataset.splits)
+    return Reserve(start, settings.seconds, slots, folds, finish.effort * (2 if refit else 1), finish.members)
 
 
 def _grace(settings: SearchSettings) -> float | None:

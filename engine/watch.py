@@ -1,4 +1,4 @@
-"""What a running search shows: lines of progress, and the rows of a mirrored study."""
+"""What follows from each trial that ends: lines of progress, rows of a mirrored study, time kept for the finisher."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 
 from engine.front import Front
 from engine.progress import Progress, Status
+from engine.reserve import Reserve
 from engine.storage import Mirror
 from engine.study import Study
 from engine.trial import Trial
@@ -23,13 +24,14 @@ REFERENCE_BYTES = 1_000_000  # of the hypervolume that is shown: a file of 1 MB 
 @final
 @dataclass
 class Watch:
-    """Turns changes of the study into lines of progress and rows of the mirror."""
+    """Turns changes of the study into lines of progress, rows of the mirror, and the time kept for the finisher."""
 
     progress: Progress
     settings: SearchSettings
     start: float
     mirror: Mirror | None
     phase: str = "search"
+    reserve: Reserve | None = None
     _last: Study | None = None
     _finish_start: float = 0.0
     _measured: tuple[Front, float] = (Front(()), 0.0)  # the last front with its hypervolume
@@ -39,6 +41,8 @@ class Watch:
         self._last = study
         if self.mirror is not None:
             self.mirror.record(trial)
+        if self.reserve is not None:
+            self.reserve.told(study, trial)
         self._show(0, 0)
 
     def finish(self, finished: int, total: int) -> None:

@@ -139,7 +139,11 @@ def test_groups_are_drawn_so_that_every_class_trains():
     ("columns", "chosen", "message"),
     [
         ({}, {"max_rows": None}, r"At least 10 rows are needed to train and validate, got 9\."),
-        ({"time": np.zeros(40)}, {}, r"data\.time \(or times\) must hold different times to divide 40 rows, all are the same\."),
+        (
+            {"time": np.zeros(40)},
+            {},
+            r"data\.time \(or times\) must hold different times to divide 40 rows, all are",
+        ),
         ({"time": np.arange(40) // 10}, {"folds": 5}, r"more than 5 different times for 5 folds, got 3\."),
         (
             {"group": np.zeros(40, dtype=int)},
