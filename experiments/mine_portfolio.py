@@ -276,14 +276,18 @@ def _told(
     entries: Sequence[Mapping[str, Any]],
     chosen: Sequence[str],
 ) -> Printed:
-    printed = Printed("table", "candidates", "failed", "seconds", "reached by the portfolio", "by one mined without it")
+    so_far = [candidate.key for candidate in portfolio(tabular_space(FAMILIES, WHOLE))]
+    printed = Printed(
+        "table", "candidates", "failed", "seconds", "reached", "by one mined without it", "by the one so far"
+    )
     for name, points in tables.items():
         others = {other: found for other, found in tables.items() if other != name}
         without = f"{reached(points, greedy(others, settings.members)):.1%}" if others else "-"
         mine = [entry for entry in entries if entry["table"] == name]
         failed, seconds = sum(bool(entry["failure"]) for entry in mine), sum(entry["seconds"] for entry in mine)
         whole = f"{reached(points, chosen):.1%}"
-        printed.add_row(name, str(len(mine)), str(failed), f"{seconds:.0f}", whole, without)
+        before = f"{reached(points, so_far):.1%}"
+        printed.add_row(name, str(len(mine)), str(failed), f"{seconds:.0f}", whole, without, before)
     return printed
 
 
