@@ -89,7 +89,7 @@ def test_unknown_weights_and_codings_are_told_together():
         quantize_aware(small_net(), {"0.wieght": "int4", "3.weight": "int5"})
     assert "did you mean '0.weight'" in str(caught.value)
     assert "No coding int5" in str(caught.value)
-    with pytest.raises(SettingsError, match=r"compression\.cluster"):
+    with pytest.raises(SettingsError, match=r"compression\.modules\.cluster"):
         quantize_aware(small_net(), "palette4")
 
 
