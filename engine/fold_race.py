@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,8 +48,8 @@ class FoldRace:
             if place < 0:
                 return None
             _, first, mean, spread = self.members[place]
-            if error - first <= CLEARLY * spread:
-                return None
+            if not math.isfinite(error) or error - first <= CLEARLY * spread:
+                return None  # an error that is no number is told as that of a whole trial
             expected.append(mean + error - first)
         return min(expected)
 

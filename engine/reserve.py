@@ -52,9 +52,8 @@ class Reserve:
 
     def deadline(self, front: Front) -> Deadline:
         """Return when a search with this front has to end."""
-        costs = [self.trainings * self._spent.get(point.candidate.key, 0.0) for point in front]
-        longest = max(costs, default=0.0)
-        costs = sorted(costs, reverse=True)[: self.members]
-        expected = SAFETY * (sum(costs) / self.slots + longest + EACH_SECONDS * len(front))
+        costs = sorted((self._spent.get(point.candidate.key, 0.0) for point in front), reverse=True)[: self.members]
+        training = self.trainings * (sum(costs) / self.slots + max(costs, default=0.0))
+        expected = SAFETY * (training + EACH_SECONDS * len(front))
         kept = min(FINISH_SHARE, max(LEAST_SHARE, expected / self.seconds))
         return Deadline(self.start + (1 - kept) * self.seconds)

@@ -118,12 +118,12 @@ class Work:
 
     def _build(self, task: Build) -> Done:
         is_cut, estimate = False, None
-        first, *others = [len(self.data.splits) - 1, *range(len(self.data.splits) - 1)]  # its errors alone are kept
+        folds = [len(self.data.splits) - 1, *range(len(self.data.splits) - 1)]  # of the last one errors are kept
         curve: list[tuple[float, float]] = []
 
         def report(step: float, error: float) -> bool:
             nonlocal is_cut, estimate
-            if fold == first and math.isfinite(error):  # it runs for all folds
+            if fold == folds[0] and math.isfinite(error):  # it runs for all folds
                 curve.append((round(step, 4), round(error, 6)))
                 estimate = task.race.estimate(curve) if task.race is not None else None
             is_late = step < 1 and task.deadline is not None and task.deadline.is_over()  # at 1, nothing is left to cut
@@ -131,21 +131,21 @@ class Work:
             return not is_cut and estimate is None
 
         found: dict[Candidate, dict[int, Scored]] = {}
-        for fold in (first, *others):
+        for fold in folds:
             valid = self.data.valid(fold)
             made = self.family.build(task.candidate, self.data, fold=fold, fidelity=1.0, seed=task.seed, report=report)
             for candidate, artifact in made:
                 if estimate is not None:
                     return Done(curve=tuple(curve), estimate=estimate)
                 found.setdefault(candidate, {})[fold] = self._values(candidate, artifact, valid), artifact
-            if is_cut and fold != (first, *others)[-1]:
+            if is_cut and fold != folds[-1]:
                 return Done(is_cut=True)  # what some folds say alone is no error to compare
-            if fold == first and others and task.fold_race is not None and found:
+            if fold == folds[0] and len(folds) > 1 and task.fold_race is not None and found:
                 files = [(values[self.cost], values["error"]) for ((values, _),) in map(dict.values, found.values())]
                 estimate = task.fold_race.estimate(files)
                 if estimate is not None:
                     return Done(curve=tuple(curve), estimate=estimate)
-        return replace(_averaged(found, [*others, first]), is_cut=is_cut, curve=tuple(curve))
+        return replace(_averaged(found, sorted(folds)), is_cut=is_cut, curve=tuple(curve))
 
     def _values(self, candidate: Candidate, artifact: Artifact, valid: Rows) -> dict[str, float]:
         """Return what a file is scored by on validation rows."""

@@ -232,7 +232,8 @@ def _turns(settings: Settings, names: Sequence[str]) -> Iterator[tuple[str, Cand
     good = list(dict.fromkeys([*portfolio(space), *recipes]))
     for number in range(settings.candidates):
         near = good[rng.integers(len(good))]
-        drawn.append(space.sample(rng) if number % 2 else space.mutate(near, rng, genes=2))
+        found = space.sample(rng) if number % 2 else space.mutate(near, rng, genes=2)
+        drawn.append(Candidate.of({name: _rounded(value) for name, value in found.values}))
     for candidate in (*good, *drawn):
         for name in names:
             yield name, candidate
@@ -247,11 +248,11 @@ def _trained(name: str, candidate: Candidate, data: Dataset, family: Family, met
     valid, task = data.valid(0), data.signature.task
     constant = error_of(_constant(data), valid, metric=metric, task=task)
     start, points, failure = time.perf_counter(), [], ""
-    if own.genes.get("teach"):  # the first one makes the teacher
-        opinions(data, 0, seed)
-        entry["teacher_seconds"] = round(time.perf_counter() - start, 2)
-        start = time.perf_counter()
     try:
+        if own.genes.get("teach"):  # the first one makes the teacher
+            opinions(data, 0, seed)
+            entry["teacher_seconds"] = round(time.perf_counter() - start, 2)
+            start = time.perf_counter()
         for _, made in family.build(
             family.canonical(own), data, fold=0, fidelity=1.0, seed=seed, report=lambda _s, _e: True
         ):
@@ -298,15 +299,14 @@ def _text(members: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
         "# Candidates that a search begins with, quick ones before slow ones; the first three never fail. Missing genes"
         f" are as in automl/space.py.\n# Mined by experiments/mine_portfolio.py on {told}.\n"
     )
-    short = [
-        {name: _rounded(value) for name, value in genes.items() if DEFAULTS.get(name) != value} for genes in members
-    ]
+    short = [{name: value for name, value in genes.items() if DEFAULTS.get(name) != value} for genes in members]
     whole = [*SAFE, *(genes for genes in short if genes not in SAFE)]
     lines = [f"- {yaml.safe_dump(dict(genes), default_flow_style=True, width=10_000)}" for genes in whole]
     return head + "".join(lines)
 
 
 def _rounded(value: Value) -> Value:
+    """Return a value that people can read: what is trained is what is written."""
     return float(f"{value:.2g}") if isinstance(value, float) else value
 
 

@@ -27,6 +27,8 @@ RACE = FoldRace(((1000.0, 0.31, 0.30, 0.01), (4000.0, 0.22, 0.20, 0.01)))
         ([(2000.0, 0.319)], None),  # not clearly worse than the smaller member
         ([(2000.0, 0.35)], 0.34),  # as much worse in the mean as on this fold
         ([(9000.0, 0.25)], 0.23),  # it must reach the member at its own size
+        ([(2000.0, float("nan"))], None),  # nothing is learned from it
+        ([(2000.0, float("inf"))], None),
         ([(9000.0, 0.25), (2000.0, 0.30)], None),  # one of its files may join
         ([(9000.0, 0.25), (2000.0, 0.50)], 0.23),  # the best that it might have become
     ],

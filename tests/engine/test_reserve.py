@@ -49,6 +49,7 @@ def test_each_file_is_trained_again_on_one_fold():
     in_folds = kept_share([trial(0, 15.0), trial(1, 15.0)], folds=5)
     assert in_folds == pytest.approx(kept_share([trial(0, 3.0), trial(1, 3.0)]))
     assert kept_share([trial(0, 3.0, count=3)]) > kept_share([trial(0, 3.0)]), "each of three sizes alone"
+    assert kept_share([trial(0, 50.0)], members=0) == pytest.approx(LEAST_SHARE), "none is trained again"
     assert kept_share([trial(0, 3.0, count=3)], members=1) < kept_share([trial(0, 3.0, count=3)])
 
 
