@@ -1,10 +1,12 @@
 """What compression reaches, beside its peers.
 
-    python -m experiments.bench_compression [peer=/path/to/python] [repeats=300] [seed=0]
+    python -m experiments.bench_compression [peers.nncf=/path/to/python] [peers.tflite=/path/to/python] [seed=0]
 
-Container only: the shape of MLPerf Tiny's ResNet-8 (77,946 parameters) with random weights. Bytes and latency are real,
-accuracy means nothing here. Each of our files is opened in ONNX Runtime as any user opens it; latencies are medians of
-one row on one thread, the files taken in turn. `peer` is an interpreter that has nncf; without it, its row is skipped.
+Container only: the shape of MLPerf Tiny's ResNet-8 (77,946 parameters) with random weights. Bytes, latency and memory
+are real, accuracy means nothing here. Each file is opened in a process of its own, ours in ONNX Runtime as any user
+opens it; latency is the median of one row on one thread, the files taken in turn; memory is by how much opening and
+running the file raised the peak of that process (Linux). `peers` are interpreters that have nncf, and litert-torch with
+ai-edge-litert; without one, its row is skipped.
 """
 
 from __future__ import annotations
@@ -12,14 +14,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import final
 
 import numpy as np
 import onnx
+import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
@@ -33,7 +37,7 @@ from compression.graphs.recode import Recoded, recode
 from compression.graphs.rounding import rounded
 from compression.graphs.strip import stripped
 from compression.graphs.weighted import layers_of
-from engine.artifact import session
+from compression.modules.importing import read_network
 from engine.command import main_guard
 from engine.settings import build, from_arguments
 
@@ -45,12 +49,17 @@ CODED = (
     ("int8", 1.0, 82_000), ("int4", 1.0, 43_000), ("palette4", 1.0, None), ("int2", 1.0, None),
     ("ternary", 1.0, 20_500), ("sparse4", 0.1, 19_000),
 )  # fmt: skip
-NNCF = """
-import sys, numpy, onnx, nncf
-rows = numpy.load(sys.argv[3])
-made = nncf.quantize(onnx.load(sys.argv[1]), nncf.Dataset([{"x": row[None]} for row in rows]))
-onnx.save(made, sys.argv[2])
-"""
+SCRIPT = Path(__file__).with_name("container_peers.py")
+ROUNDS = 15
+
+
+@final
+@dataclass(frozen=True)
+class Peers:
+    """Interpreters that have them."""
+
+    nncf: str | None = None
+    tflite: str | None = None
 
 
 @final
@@ -58,8 +67,8 @@ onnx.save(made, sys.argv[2])
 class Settings:
     """What this benchmark understands."""
 
-    peer: str | None = None
-    repeats: int = 300
+    peers: Peers = field(default_factory=Peers)
+    repeats: int = 20
     seed: int = 0
 
 
@@ -122,35 +131,56 @@ def coded(base: ModelProto, coding: str, density: float) -> bytes:
     return recode(base, weights | halved(base, besides=weights))
 
 
-def by_nncf(interpreter: str | None, model: ModelProto, rows: np.ndarray) -> bytes | str:
-    """Return NNCF's int8 file, or why there is none."""
+def by_peer(name: str, interpreter: str | None, base: ModelProto, rows: np.ndarray, folder: Path) -> Path | str:
+    """Return a peer's file, or why there is none."""
     if interpreter is None:
-        return "skipped: no peer= interpreter with nncf was given"
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [str(Path(folder, name)) for name in ("model.onnx", "made.onnx", "rows.npy")]
-        Path(paths[0]).write_bytes(model.SerializeToString())
-        np.save(paths[2], rows)
-        try:
-            found = subprocess.run([interpreter, "-c", NNCF, *paths], capture_output=True, text=True, check=False)
-        except OSError as error:
-            return f"skipped: {interpreter} cannot be run: {error.strerror}"
-        if found.returncode or not Path(paths[1]).exists():
-            lines = found.stderr.strip().splitlines() or ["no message"]
-            return f"skipped: {lines[-1][:80]}"
-        return Path(paths[1]).read_bytes()
+        return f"skipped: no interpreter peers.{name}= was given"
+    given, calibration = folder / ("model.onnx" if name == "nncf" else "module.pt2"), folder / "rows.npy"
+    made = folder / ("nncf.onnx" if name == "nncf" else "litert.tflite")
+    if name == "nncf":
+        given.write_bytes(base.SerializeToString())
+    else:
+        network = read_network(base.SerializeToString()).eval()
+        torch.export.save(torch.export.export(network, (torch.from_numpy(rows[:1]),)), given)
+    np.save(calibration, rows)
+    command = [interpreter, str(SCRIPT), name, str(given), str(calibration), str(made)]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return f"skipped: {interpreter} cannot be run: {error.strerror}"
+    if found.returncode or not made.exists():
+        return f"skipped: {(found.stderr.strip().splitlines() or ['no message'])[-1][:80]}"
+    return made
 
 
-def latencies(files: Mapping[str, bytes], row: np.ndarray, repeats: int) -> dict[str, float]:
-    """Return the median time of one row of each file, in microseconds; the files are taken in turn."""
-    opened = {name: session(content) for name, content in files.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in files}
-    for repeat in range(repeats + 20):
-        for name, file in opened.items():
-            start = time.perf_counter()
-            file.run(None, {"x": row})
-            if repeat >= 20:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: float(np.median(times) * 1e6) for name, times in seconds.items()}
+def measured(files: Mapping[str, Path], settings: Settings, rows: Path) -> dict[str, tuple[float, int]]:
+    """Return the median microseconds of one row of each file, and the bytes that it raised its process's peak by."""
+    running: dict[str, subprocess.Popen[str]] = {}
+    with ExitStack() as ending:
+        for name, path in files.items():
+            interpreter = settings.peers.tflite if path.suffix == ".tflite" else sys.executable
+            command = [str(interpreter), str(SCRIPT), "run", str(path), str(rows)]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            running[name] = ending.enter_context(process)  # its end closes the pipes, which ends the process
+        memory = {name: int(_line(process)) for name, process in running.items()}
+        seconds: dict[str, list[float]] = {name: [] for name in files}
+        for turn in range(ROUNDS + 1):
+            for name, process in running.items():
+                assert process.stdin is not None
+                process.stdin.write(f"{settings.repeats}\n")
+                process.stdin.flush()
+                told = float(_line(process))
+                if turn:  # the first turn warms up
+                    seconds[name].append(told)
+    return {name: (median(seconds[name]) * 1e6, memory[name]) for name in files}
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"{process.args!r} ended with {process.wait()}: its own message stands above")
+    return line
 
 
 def run(settings: Settings) -> int:
@@ -170,23 +200,32 @@ def run(settings: Settings) -> int:
         files[name], limits[name] = coded(base, coding, density), limit
     files["ORT quantize_static, per channel"] = quantized_by_runtime(base, {"x": rows}).SerializeToString()
     files["the same, stripped (to=integer)"] = integer(base, {"x": rows})
-    nncf = by_nncf(settings.peer, base, rows)
-    if isinstance(nncf, bytes):
-        files["NNCF int8"] = nncf
-    times = latencies(files, rows[:1], settings.repeats)
-    whole = times["float32, stripped"]
-    table = Table("file", "bytes", "limit", "bit/parameter", "latency us", "x float32")
-    for name, content in files.items():
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {name: Path(folder, f"{place}.onnx") for place, name in enumerate(files)}
+        for name, path in paths.items():
+            path.write_bytes(files[name])
+        skipped = {}
+        for name, label in (("nncf", "NNCF int8"), ("tflite", "LiteRT int8, .tflite")):
+            made = by_peer(name, getattr(settings.peers, name), base, rows, Path(folder))
+            if isinstance(made, str):
+                skipped[label] = made
+            else:
+                paths[label] = made
+        np.save(Path(folder, "rows.npy"), rows)
+        found = measured(paths, settings, Path(folder, "rows.npy"))
+        lengths = {name: path.stat().st_size for name, path in paths.items()}
+    whole, _ = found["float32, stripped"]
+    table = Table("file", "bytes", "limit", "bit/parameter", "latency us", "x float32", "memory MB")
+    for name, length in lengths.items():
         limit = limits.get(name)
-        told = "-" if limit is None else f"<= {limit}: {'yes' if len(content) <= limit else 'NO'}"
-        bits = f"{8 * len(content) / PARAMETERS:.2f}"
-        table.add_row(name, str(len(content)), told, bits, f"{times[name]:.0f}", f"{times[name] / whole:.2f}")
-    table.add_row(
-        "MLPerf Tiny reference, int8 .tflite", str(REFERENCE), "-", f"{8 * REFERENCE / PARAMETERS:.2f}", "-", "-"
-    )
-    if isinstance(nncf, str):
-        table.add_row("NNCF int8", nncf, "", "", "", "")
-    Console(width=130).print("Container only: ResNet-8 shape, random weights; latency of one row, one thread", table)
+        told = "-" if limit is None else f"<= {limit}: {'yes' if length <= limit else 'NO'}"
+        latency, memory = found[name]
+        table.add_row(name, str(length), told, f"{8 * length / PARAMETERS:.2f}", f"{latency:.0f}",
+                      f"{latency / whole:.2f}", f"{memory / 1e6:.2f}")  # fmt: skip
+    table.add_row("MLPerf Tiny reference, int8 .tflite", str(REFERENCE), "-", f"{8 * REFERENCE / PARAMETERS:.2f}")
+    for label, why in skipped.items():
+        table.add_row(label, why)
+    Console(width=140).print("Container only: ResNet-8 shape, random weights; latency of one row, one thread", table)
     return 0
 
 
