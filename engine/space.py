@@ -52,6 +52,16 @@ class Candidate:
         """Sixteen hexadecimal digits that name this candidate everywhere."""
         return hashlib.sha256(_ENCODER.encode(self.genes).encode()).hexdigest()[:16]
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.values)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[type[Candidate], tuple[tuple[tuple[str, Value], ...]]]:
+        return Candidate, (self.values,)  # without the hash, which is another one in every process
+
     def __getitem__(self, name: str) -> Value:
         return self.genes[name]
 

@@ -185,10 +185,7 @@ class Genome:
     def of(candidate: Candidate, nodes: int) -> Genome:
         """Read a candidate of `cells_space`."""
         genes: Mapping[str, Any] = candidate.genes
-        stages = tuple(
-            Stage(*map(genes.get, _stage_genes(number)))  # type: ignore[arg-type]
-            for number in range(genes["stages"])
-        )
+        stages = tuple([_stage(*map(genes.get, _stage_genes(number))) for number in range(genes["stages"])])
         cell = tuple([genes[gene] for gene in _cell_genes(nodes)])
         return Genome(nodes, cell, stages, genes.get("reduction", "conv1"), genes["stem.coding"], genes["head.coding"])
 
@@ -230,6 +227,12 @@ class Genome:
                 for stage in stages
             ]
         return replace(self, cell=cell, stages=tuple(stages))
+
+
+@lru_cache(maxsize=10_000)
+def _stage(*fields: Any) -> Stage:
+    """Return the stage with these fields; candidates that are compared have most in common."""
+    return Stage(*fields)
 
 
 @lru_cache(maxsize=10_000)

@@ -39,8 +39,10 @@ class Choosing:
         """Say whether a candidate may keep all limits, by its expected cost where exact costs are known."""
         if self._rough is None:
             return model.is_allowed
+        if not model.keeps_other_limits:
+            return False
         least = float(self._rough.expected(model.features)) - DOUBT * self._rough.spread
-        return least <= self._limit and model.keeps_other_limits
+        return least <= self._limit
 
     def likely(self, draws: Sequence[Draw], count: int) -> list[Draw]:
         """Return so many candidates with the largest gains at their expected costs."""

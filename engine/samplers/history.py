@@ -25,17 +25,22 @@ MAX_DRAWN = 8192  # candidates looked at lately; neighbours of the front come ag
 @final
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What is known of a candidate without training; its cost is told when it is asked for, which may take time.
+    """What is known of a candidate without training; worked out when it is asked for, which may take time.
 
     Args:
         problem: That it is a candidate of.
         canonical: Its canonical form.
-        features: As `Encoding` gives them.
+        encode: Of the problem.
     """
 
     problem: Problem
     canonical: Candidate
-    features: np.ndarray
+    encode: Encoding
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """As `encode` gives them."""
+        return self.encode(self.canonical)
 
     @cached_property
     def log_cost(self) -> float:
@@ -178,8 +183,7 @@ class History:
         return self._drawn[candidate]
 
     def _examine(self, candidate: Candidate) -> Model:
-        canonical = self.problem.canonical(candidate)
-        return Model(self.problem, canonical, self.encode(canonical))
+        return Model(self.problem, self.problem.canonical(candidate), self.encode)
 
     def _rows_of(self, trial: Trial) -> list[tuple[Candidate, int, float, float, bool]]:
         rows = []
