@@ -21,7 +21,15 @@ from compression.modules.importing import ImportedNetwork, read_network
 from compression.modules.retrain import Lesson, Training, retrain, soft_targets
 from compression.modules.writing import write_network
 from compression.nets.magnitude import magnitude_mask
-from compression.recipes.genes import Anatomy, anatomy_of, canonical_of, execution_of, recipe_of, recipes_space
+from compression.recipes.genes import (
+    Anatomy,
+    anatomy_of,
+    canonical_of,
+    execution_of,
+    plain_candidates,
+    recipe_of,
+    recipes_space,
+)
 from compression.recipes.recipe import Recipe, applied
 from compression.recipes.settings import RecipesSettings
 from engine.artifact import Artifact
@@ -75,10 +83,10 @@ class Recipes:
         """Where candidates come from."""
         return recipes_space(self.anatomy, self.settings)
 
-    @property
+    @cached_property
     def portfolio(self) -> Sequence[Candidate]:
-        """No recipe is known to do well everywhere."""
-        return ()
+        """All layers in one coding."""
+        return plain_candidates(self.space, self.settings)
 
     def canonical(self, candidate: Candidate) -> Candidate:
         """Return the representative of all candidates that build the same file."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from compression.codings import CODINGS, PALETTES
 from compression.modules.channels import channel_groups
 from compression.modules.importing import ImportedNetwork
 from compression.modules.lowrank import full_ranks
@@ -15,7 +16,16 @@ from compression.recipes.recipe import GroupRecipe, LayerRecipe, Recipe
 from compression.recipes.settings import RecipesSettings
 from engine.space import Candidate, Choice, Condition, Space
 
-__all__ = ["EXECUTION", "Anatomy", "anatomy_of", "canonical_of", "execution_of", "recipe_of", "recipes_space"]
+__all__ = [
+    "EXECUTION",
+    "Anatomy",
+    "anatomy_of",
+    "canonical_of",
+    "execution_of",
+    "plain_candidates",
+    "recipe_of",
+    "recipes_space",
+]
 
 EXECUTION = "execution"
 
@@ -68,6 +78,32 @@ def recipes_space(anatomy: Anatomy, settings: RecipesSettings) -> Space:
     if len(settings.executions or ()) > 1:
         domains[EXECUTION] = Choice(tuple(settings.executions or ()))
     return Space(domains, conditions)
+
+
+def plain_candidates(space: Space, settings: RecipesSettings) -> tuple[Candidate, ...]:
+    """Return what stands for itself everywhere: all layers in one coding, all channels, then about half of them.
+
+    The more bits, the earlier: the search begins with the accurate end, which chance hardly ever draws.
+    """
+    known = CODINGS | PALETTES
+    codings = [name for name in settings.codings if known[name].density == 1]
+    codings.sort(key=lambda name: -known[name].bits)
+    half = min(settings.keeps, key=lambda share: abs(share - 0.5))
+    found: dict[Candidate, None] = {}
+    for keep, coding in itertools.product((max(settings.keeps), half), codings):
+        genes: dict[str, Any] = {}
+        for name, domain in space.domains.items():
+            if name.endswith(".coding"):
+                genes[name] = coding
+            elif name.endswith(".rank"):
+                genes[name] = max(settings.ranks)
+            elif name.endswith(".keep"):
+                genes[name] = keep
+            elif name == EXECUTION:
+                assert isinstance(domain, Choice)
+                genes[name] = domain.options[0]
+        found[Candidate.of(genes)] = None
+    return tuple(found)
 
 
 def execution_of(candidate: Candidate, settings: RecipesSettings) -> str:

@@ -16,7 +16,7 @@ from compression.modules.fitting import fitted
 from compression.modules.importing import read_network
 from compression.modules.retrain import Lesson, Training, retrain
 from compression.recipes.family import Recipes
-from compression.recipes.genes import anatomy_of, canonical_of, recipes_space
+from compression.recipes.genes import anatomy_of, canonical_of, plain_candidates, recipes_space
 from compression.recipes.original import recipes_for
 from compression.recipes.settings import RecipesSettings, Settings, TrainSettings
 from compression.recipes.source import model_from
@@ -155,6 +155,23 @@ def test_equal_recipes_are_one():
     assert canonical_of(drawn, anatomy, settings)["group0.keep"] == 0.55
     few = RecipesSettings(layers=2)
     assert [len(part) for part in anatomy_of(network, few).layers] == [2, 1]
+
+
+def test_the_search_begins_with_one_coding_everywhere(model):
+    network = read_network(model.read_bytes())
+
+    def begun(**given):
+        settings = RecipesSettings(**given)
+        space = recipes_space(anatomy_of(network, settings), settings)
+        found = plain_candidates(space, settings)
+        for candidate in found:
+            space.check(candidate)
+        return [(candidate["layer0.coding"], candidate.genes.get("group0.keep")) for candidate in found]
+
+    wide = [("int8", 1.0), ("int4", 1.0), ("int2", 1.0), ("ternary", 1.0)]
+    assert begun() == [*wide, *((coding, 0.5) for coding, _ in wide)]
+    assert begun(codings=["palette2"], keeps=[0.75]) == [("palette2", 0.75)]
+    assert begun(codings=["sparse4"]) == []
 
 
 def test_a_function_and_an_exported_program_are_models_too(tmp_path, monkeypatch):
