@@ -1,6 +1,6 @@
 """Two trained networks: our files beside those of ONNX Runtime, NNCF, Torch-Pruning and Olive.
 
-    python -m experiments.bench_trained folder=nets images=fashion_mnist.npz peers=/path/to/python
+    python -m experiments.bench_trained folder=nets images=fashion_mnist.npz peers=/path/to/python [seeds=[0,1,2]]
 
 A network of 14,378 parameters (normalisations folded) on digits, and with `images` one of 70,122 on images of an npz
 file (`x_train`, `y_train`, `x_test`, `y_test`; `rows` of the training rows, drawn once, and `valid_rows`). Both are
@@ -11,7 +11,8 @@ one ended.
 
 Of a system counts the smallest file whose validation error is at most 0.3 points above the original's (where there is
 none, that with the least). Beside a peer's file stands the smallest of ours whose validation error is at most 0.3
-points above that file's. Latency is that of one row on one thread, the files taken in turn, the tenth percentile.
+points above that file's. Several seeds end with means and standard deviations over them. Latency is that of one row on
+one thread, the files taken in turn, the tenth percentile.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import os
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, final
 
 import numpy as np
@@ -44,8 +47,10 @@ from engine.settings import build, from_arguments
 from experiments.trained_nets import NETS, export, fit, module_of, write_state
 
 OURS = ("compress", "search")
+RECORD = "cells.jsonl"
 PEER_NAMES = ("ort", "nncf", "torch_pruning", "olive")
 WITHIN = 0.003  # of accuracy: files are called equal
+FEW_BYTES = 3_500  # what the network for digits is to fit into
 DROPS = (0.003, 0.01)  # that to=auto is allowed
 WARM_UP = 20
 
@@ -65,7 +70,7 @@ class Settings:
     members: int = 8
     seconds: float = 3600.0
     repeats: int = 400
-    seed: int = 0
+    seeds: list[int] = field(default_factory=lambda: [0])
 
 
 @final
@@ -95,22 +100,28 @@ class Cell:
 
 
 def run(settings: Settings) -> int:
-    """Fill the record cell by cell, then print the tables."""
-    folder = Path(settings.folder)
-    record = folder / "cells.jsonl"
+    """Fill the record of each seed cell by cell, then print the tables."""
     nets = ["digits", *(["images"] if settings.images else [])]
+    folders = {seed: Path(settings.folder, f"seed{seed}") for seed in settings.seeds}
+    for seed, folder in folders.items():
+        for net in nets:
+            _train(settings, net, folder / net, seed)
+        for net in nets:
+            for system in settings.systems:
+                if (net, system) not in {(cell.net, cell.system) for cell in read_cells(folder / RECORD)}:
+                    cell = _cell(settings, net, system, folder / net, seed)
+                    with (folder / RECORD).open("a") as stream:
+                        stream.write(json.dumps(asdict(cell)) + "\n")
+    console = Console(width=180)
     for net in nets:
-        _train(settings, net, folder / net)
-    for net in nets:
-        for system in settings.systems:
-            if (net, system) not in {(cell.net, cell.system) for cell in read_cells(record)}:
-                cell = _cell(settings, net, system, folder / net)
-                with record.open("a") as stream:
-                    stream.write(json.dumps(asdict(cell)) + "\n")
-    for net in nets:
-        cells = [cell for cell in read_cells(record) if cell.net == net]
-        for table in tables(net, cells, _file("original", folder / net / "model.onnx", _rows(folder / net)), settings):
-            Console(width=180).print(table)
+        found = []
+        for folder in folders.values():
+            cells = [cell for cell in read_cells(folder / RECORD) if cell.net == net]
+            original = _file("original", folder / net / "model.onnx", _rows(folder / net))
+            found.append((cells, original))
+            console.print(*tables(net, cells, original, _rows(folder / net), settings))
+        if len(found) > 1:
+            console.print(over_seeds(net, found))
     return 0
 
 
@@ -132,9 +143,44 @@ def chosen(files: Iterable[File], valid_error: float) -> File | None:
     return ranked[0] if ranked else None
 
 
-def tables(net: str, cells: Sequence[Cell], original: File, settings: Settings) -> list[Table]:
+def over_seeds(net: str, found: Sequence[tuple[Sequence[Cell], File]]) -> Table:
+    """Return means and standard deviations: of files that every seed has, and of those chosen.
+
+    Args:
+        net: The network.
+        found: Cells and the original of each seed.
+    """
+    files: dict[tuple[str, str], list[File]] = defaultdict(list)
+    for cells, original in found:
+        files["", "original"].append(original)
+        ours = {cell.system: cell.files for cell in cells if cell.system in OURS}
+        for cell in cells:
+            theirs = chosen(cell.files, original.valid_error)
+            if cell.system == "compress":
+                for file in cell.files:
+                    files[cell.system, file.name].append(file)
+            elif cell.system == "search":
+                small = [file for file in cell.files if file.bytes <= FEW_BYTES]
+                if small:
+                    files[cell.system, f"at most {FEW_BYTES:,} bytes"].append(min(small, key=lambda f: f.valid_error))
+            elif theirs is not None:
+                files[cell.system, "chosen"].append(theirs)
+                for name, own in ours.items():
+                    files[name, f"as accurate as that of {cell.system}"].extend(
+                        file for file in [chosen(own, theirs.valid_error)] if file is not None
+                    )
+    table = Table("system", "file", "bytes", "test error", title=f"{net}: {len(found)} seeds")
+    for (system, name), made in sorted(files.items()):
+        if len(made) == len(found):
+            error, spread = (100 * figure([file.test_error for file in made]) for figure in (mean, stdev))
+            table.add_row(system, name, f"{mean(file.bytes for file in made):,.0f}", f"{error:.2f} ± {spread:.2f} %")
+    return table
+
+
+def tables(
+    net: str, cells: Sequence[Cell], original: File, rows: Mapping[str, np.ndarray], settings: Settings
+) -> list[Table]:
     """Return what each system made of a network, and what of ours is as accurate as a peer's."""
-    rows = _rows(Path(settings.folder) / net)
     everything = [original, *(file for cell in cells for file in cell.files)]
     times = _latencies({file.path: Path(file.path).read_bytes() for file in everything}, rows["x_test"][:1], settings)
     whole = times[original.path]
@@ -166,16 +212,16 @@ def tables(net: str, cells: Sequence[Cell], original: File, settings: Settings) 
     return [each, both]
 
 
-def _train(settings: Settings, net: str, folder: Path) -> None:
+def _train(settings: Settings, net: str, folder: Path, seed: int) -> None:
     """Train a network once, and keep it with its rows; test rows lie apart from those that peers get."""
     if (folder / "model.onnx").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     data = DataSettings("digits") if net == "digits" else DataSettings("npz", path=settings.images)
-    loaded = load(data, seed=settings.seed)
+    loaded = load(data, seed=seed)
     train, valid = loaded.dataset.train(-1), loaded.dataset.valid(-1)
     if net != "digits":
-        order = np.random.default_rng(settings.seed)
+        order = np.random.default_rng(seed)
         train = train.take(order.permutation(len(train))[: settings.rows])
         valid = valid.take(order.permutation(len(valid))[: settings.valid_rows])
     assert loaded.test is not None
@@ -185,20 +231,20 @@ def _train(settings: Settings, net: str, folder: Path) -> None:
     arrays |= {f"y_{name}": np.asarray(part.y, np.int64) for name, part in parts.items()}
     np.savez(folder / "all_rows.npz", **arrays)
     np.savez(folder / "rows.npz", **{name: array for name, array in arrays.items() if not name.endswith("test")})
-    module = fit(module_of(net, arrays, settings.seed), arrays, epochs=NETS[net].epochs, rate=0.01, seed=settings.seed)
+    module = fit(module_of(net, arrays, seed), arrays, epochs=NETS[net].epochs, rate=0.01, seed=seed)
     write_state(module, folder / "state.npz")
     export(module, arrays["x_train"].shape[1:], folder / "model.onnx")
 
 
-def _cell(settings: Settings, net: str, system: str, folder: Path) -> Cell:
+def _cell(settings: Settings, net: str, system: str, folder: Path, seed: int) -> Cell:
     start = time.monotonic()
     out = folder / system
     if system == "compress":
         told = _compressed(folder, out)
     elif system == "search":
-        told = _searched(settings, folder, out)
+        told = _searched(settings, folder, out, seed)
     else:
-        told = _peer(settings, net, system, folder, out)
+        told = _peer(settings, net, system, folder, out, seed)
     rows = _rows(folder)
     files, failed = [], dict(told["failed"])
     for entry in told["files"]:
@@ -225,14 +271,14 @@ def _compressed(folder: Path, out: Path) -> dict[str, Any]:
     return {"files": files, "failed": failed, "versions": {}}
 
 
-def _searched(settings: Settings, folder: Path, out: Path) -> dict[str, Any]:
+def _searched(settings: Settings, folder: Path, out: Path, seed: int) -> dict[str, Any]:
     """Search with retraining: what `python -m compression.search` writes, never trained on validation rows."""
     found = search(
         SearchSettings(
             model=str(folder / "model.onnx"),
             data=DataSettings("npz", path=str(folder / "all_rows.npz")),
             budget=settings.budget,
-            seed=settings.seed,
+            seed=seed,
             run=str(out),
             finish=FinishSettings(members=settings.members, refit=False),
         )
@@ -241,11 +287,11 @@ def _searched(settings: Settings, folder: Path, out: Path) -> dict[str, Any]:
     return {"files": [{"name": p.parent.name, "path": str(p)} for p in paths], "failed": {}, "versions": {}}
 
 
-def _peer(settings: Settings, net: str, system: str, folder: Path, out: Path) -> dict[str, Any]:
+def _peer(settings: Settings, net: str, system: str, folder: Path, out: Path, seed: int) -> dict[str, Any]:
     """Run a peer in its own interpreter."""
     request = folder / f"{system}.json"
     paths = {"folder": str(folder.resolve()), "out": str(out.resolve())}
-    request.write_text(json.dumps({"net": net, "seed": settings.seed, **paths}))
+    request.write_text(json.dumps({"net": net, "seed": seed, **paths}))
     command = [settings.peers, "-I", str(Path(__file__).with_name("compression_peers.py")), system, str(request)]
     log = folder / f"{system}.log"
     empty: dict[str, Any] = {"files": [], "versions": {}}

@@ -5,7 +5,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from experiments.bench_trained import Cell, File, chosen, read_cells
+from experiments.bench_trained import Cell, File, chosen, over_seeds, read_cells
 from experiments.trained_nets import NETS, export, fit, module_of, read_state, write_state
 
 
@@ -24,6 +24,21 @@ def test_the_smallest_file_within_three_tenths_of_a_point_counts():
 def test_test_errors_choose_nothing():
     files = [file("a", 900, 0.01, test_error=0.9), file("b", 901, 0.01, test_error=0.0)]
     assert chosen(files, 0.01).name == "a"
+
+
+def test_seeds_end_with_means_of_what_all_of_them_have():
+    def of_seed(size, error):
+        ort = Cell("digits", "ort", [file("q", 10 * size, 0.01, error)], {}, 1.0, {})
+        names = [file("int4", size, 0.01, error), file(f"only {size}", 1, 0.9)]
+        return [ort, Cell("digits", "compress", names, {}, 1.0, {})], file("original", 40 * size, 0.01, error)
+
+    table = over_seeds("digits", [of_seed(100, 0.01), of_seed(200, 0.03)])
+    assert list(zip(*(column.cells for column in table.columns), strict=True)) == [
+        ("", "original", "6,000", "2.00 ± 1.41 %"),
+        ("compress", "as accurate as that of ort", "150", "2.00 ± 1.41 %"),
+        ("compress", "int4", "150", "2.00 ± 1.41 %"),
+        ("ort", "chosen", "1,500", "2.00 ± 1.41 %"),
+    ]
 
 
 def test_a_record_is_read_up_to_a_torn_line(tmp_path):
