@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -158,6 +159,21 @@ def test_keys_are_equal_in_every_process():
     }
     assert len(printed) == 1
     assert len(printed.pop().split()) == 20
+
+
+def test_a_candidate_that_another_process_sends_is_the_same():
+    code = """
+import sys
+from multiprocessing.reduction import ForkingPickler
+from engine.space import Candidate
+candidate = Candidate.of({"coding": "int8", "width": 4})
+hash(candidate), candidate.genes, candidate.key
+sys.stdout.buffer.write(bytes(ForkingPickler.dumps(candidate)))
+"""
+    for seed in ("1", "2"):  # strings have another hash in each
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        sent = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout
+        assert ForkingPickler.loads(sent) in {Candidate.of({"width": 4, "coding": "int8"})}
 
 
 def test_check_tells_everything_that_is_wrong():
