@@ -3,7 +3,7 @@
     python -m compression.compress model=m.onnx data=npz data.path=d.npz to=int4 out=small.onnx
 
 model     an ONNX file with one data input, of any name and shape, and an output of class scores or values
-data      where rows are, as in `nas.search`: npz, csv, images, digits, ...; data.path, data.target, data.task, ...
+data      where rows are, as in `nas.search`: npz, csv, images, ...; data.path, data.target, data.task, ... (digits)
           Codes are chosen by training rows and files by validation rows; test rows give the last figure only. An npz
           file without targets will do: then the original's own outputs are matched.
 to        float16, int8, int4, int2, ternary, palette, sparse: that coding for all layers
@@ -174,8 +174,11 @@ def _made(settings: CompressSettings, subject: Subject, base: ModelProto, least:
         return found if settings.cost == "bytes" else _quicker(found, subject, base, largest)
     if settings.to in UNIFORM:
         density = (settings.density or 0.5) if settings.to == "sparse" else 1.0
-        choices = uniform(layers, Choice(UNIFORM[settings.to], density))
-        reason = f"All layers as {settings.to}, as asked; small ones with eight bits where that is below four."
+        asked = Choice(UNIFORM[settings.to], density)
+        choices = uniform(layers, asked)
+        others = sum(choice != asked for choice in choices.values())
+        apart = f", but for {others} of {len(layers)}: small layers keep more bits" if others else ""
+        reason = f"All layers as {settings.to}, as asked{apart}."
     else:
         choices = read_choices(Path(settings.to), layers)
         reason = f"A coding for each layer, as {settings.to} says."

@@ -93,12 +93,16 @@ def _arrays(artifact: Artifact, path: Path, ids: Sequence[str], target: str | No
     arrays = read_archive(path)
     wanted = [("id", name) for name in ids] + ([("target", target)] if target else [])
     _refuse_unknown(wanted, list(arrays), f"array in {path}", "Arrays")
-    missing = [name for name in artifact.input_shapes if name not in arrays]
+    shapes = artifact.input_shapes
+    rows = _rows_name(artifact)
+    if "x" in arrays:
+        arrays = {rows: arrays["x"], **arrays}
+    missing = [name for name in shapes if name not in arrays]
     if missing:
-        raise DataError(f"{path} must hold arrays {', '.join(artifact.input_shapes)}; it holds {', '.join(arrays)}.")
-    inputs = {name: arrays[name] for name in artifact.input_shapes}
-    if "x" in inputs:
-        inputs["x"] = _laid_out(_chosen(inputs["x"], artifact), artifact.input_shapes["x"])
+        raise DataError(f"{path} must hold arrays {', '.join(shapes)}; it holds {', '.join(arrays)}.")
+    inputs = {name: arrays[name] for name in shapes}
+    if rows in inputs:
+        inputs[rows] = _laid_out(_chosen(inputs[rows], artifact), shapes[rows])
     count = min(len(array) for array in inputs.values())
     used = inputs | {name: arrays[name] for _, name in wanted}
     uneven = [f"{name} ({len(array)})" for name, array in used.items() if len(array) != count]
@@ -116,9 +120,16 @@ def _folder(artifact: Artifact, path: Path, ids: Sequence[str], target: str | No
     files = flat or [file for folder in inner for file in image_files(folder)]
     if not files:
         raise DataError(f"{path} must hold images, or folders of images; it has none.")
-    x = _laid_out(read_images(files), artifact.input_shapes.get("x", ()))
+    rows = _rows_name(artifact)
+    x = _laid_out(read_images(files), artifact.input_shapes.get(rows, ()))
     names = pd.DataFrame({"file": [file.relative_to(path).as_posix() for file in files]})
-    return Inputs({"x": x}, names, None if flat else pd.Series([file.parent.name for file in files]))
+    return Inputs({rows: x}, names, None if flat else pd.Series([file.parent.name for file in files]))
+
+
+def _rows_name(artifact: Artifact) -> str:
+    """Return the input that takes rows: `x`, or the one input of a file that somebody else made."""
+    names = list(artifact.input_shapes)
+    return names[0] if len(names) == 1 else "x"
 
 
 def _chosen(x: np.ndarray, artifact: Artifact) -> np.ndarray:

@@ -209,7 +209,7 @@ def _labelled(
         None if rows is None or not len(rows) else (_prepared(_only_x(rows), fit), _targets(rows, order))
         for rows in (loaded.dataset.train(), loaded.dataset.valid(), loaded.test)
     ]
-    return parts, signature.task == "regression", loaded.notes
+    return parts, signature.task == "regression", (f"Data: {loaded.source}.", *loaded.notes)
 
 
 def _divided(inputs: dict[str, np.ndarray], data: DataSettings, seed: int) -> list[dict[str, np.ndarray] | None]:
