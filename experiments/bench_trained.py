@@ -40,7 +40,7 @@ from compression.recipes.settings import Settings as SearchSettings
 from compression.search import run as search
 from engine.artifact import session
 from engine.command import main_guard
-from engine.errors import EngineError
+from engine.errors import EngineError, SettingsError, did_you_mean
 from engine.finisher import FinishSettings
 from engine.load import DataSettings, load
 from engine.settings import build, from_arguments
@@ -71,6 +71,18 @@ class Settings:
     seconds: float = 3600.0
     repeats: int = 400
     seeds: list[int] = field(default_factory=lambda: [0])
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"No system '{name}'{did_you_mean(name, [*PEER_NAMES, *OURS]) or '.'} systems may hold "
+            f"{', '.join([*PEER_NAMES, *OURS])}."
+            for name in self.systems
+            if name not in (*PEER_NAMES, *OURS)
+        ]
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            problems.append(f"seeds must hold at least one number and none twice, got {self.seeds}.")
+        if problems:
+            raise SettingsError("\n".join(problems))
 
 
 @final

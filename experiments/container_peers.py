@@ -26,7 +26,7 @@ __all__ = ["main"]
 
 STATUS = Path("/proc/self/status")
 
-Ready = Callable[[], Any]  # runs one row
+RunRow = Callable[[], Any]
 
 
 def nncf(model: str, rows: np.ndarray, out: str) -> None:
@@ -54,7 +54,7 @@ def tflite(module: str, rows: np.ndarray, out: str) -> None:
     made.export(out)
 
 
-def onnx_row(path: str, row: np.ndarray) -> Ready:
+def onnx_row(path: str, row: np.ndarray) -> RunRow:
     """Open a file in ONNX Runtime."""
     runtime = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
@@ -63,7 +63,7 @@ def onnx_row(path: str, row: np.ndarray) -> Ready:
     return lambda: session.run(None, {"x": row})
 
 
-def tflite_row(path: str, row: np.ndarray) -> Ready:
+def tflite_row(path: str, row: np.ndarray) -> RunRow:
     """Open a file in LiteRT, with its own optimised kernels."""
     runtime = importlib.import_module("ai_edge_litert.interpreter")
     opened = runtime.Interpreter(model_path=path, num_threads=1)
@@ -98,11 +98,13 @@ def forget() -> None:
 
 def serve(path: str, row: np.ndarray) -> None:
     """Open a file, tell its memory, and time it whenever asked."""
-    kind, module = (tflite_row, "ai_edge_litert.interpreter") if path.endswith(".tflite") else (onnx_row, "onnxruntime")
+    opened, module = (
+        (tflite_row, "ai_edge_litert.interpreter") if path.endswith(".tflite") else (onnx_row, "onnxruntime")
+    )
     importlib.import_module(module)
     forget()
     before = peak_bytes()
-    run = kind(path, row)
+    run = opened(path, row)
     run()
     print(peak_bytes() - before, flush=True)
     for line in sys.stdin:

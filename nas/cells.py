@@ -230,9 +230,9 @@ class Genome:
 
 
 @lru_cache(maxsize=10_000)
-def _stage(*fields: Any) -> Stage:
-    """Return the stage with these fields; candidates that are compared have most in common."""
-    return Stage(*fields)
+def _stage(*values: Any) -> Stage:
+    """Return the stage with these values; candidates that are compared have most in common."""
+    return Stage(*values)
 
 
 @lru_cache(maxsize=10_000)

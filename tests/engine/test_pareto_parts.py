@@ -11,7 +11,7 @@ from engine.samplers.belief import Belief
 from engine.samplers.encoding import REACH, Encoding
 from engine.samplers.gain import expected_gain, staircase
 from engine.samplers.history import History
-from engine.samplers.pareto import ParetoSampler
+from engine.samplers.pareto import MANY, ParetoSampler
 from engine.samplers.surrogate import Surrogate, _loss, fitted_scales
 from engine.space import Candidate, Choice, Int, Space
 from engine.trial import Point, State, Trial
@@ -198,3 +198,31 @@ def test_members_above_the_limit_are_left_out():
     assert ParetoSampler().propose(limited, [], [], rng) == members[0]
     first = Trial(0, members[0], State.COMPLETE, (Point(members[0], {"error": 0.5, "bytes": 10.0}),))
     assert ParetoSampler().propose(limited, [first], [], rng)["width"] <= 30
+
+
+def test_after_many_trials_half_as_many_candidates_are_compared():
+    space = Space({f"op{place}": Choice(("a", "b", "c", "d")) for place in range(10)})
+    examined = set()
+
+    def canonical(candidate):
+        examined.add(candidate)
+        return candidate
+
+    def cost(candidate):
+        return 10.0 + sum(ord(value) for value in candidate.genes.values())
+
+    asked = Problem(space, Objective("error"), Objective("bytes"), canonical, cost, 100)
+    rng, trials = np.random.default_rng(0), []
+    for number in range(MANY + 1):
+        candidate = space.sample(rng)
+        values = {"error": float(rng.uniform(0.1, 1.0)), "bytes": cost(candidate)}
+        trials.append(Trial(number, candidate, State.COMPLETE, (Point(candidate, values),)))
+    counts = []
+    for n_trials in (MANY, MANY + 1):
+        sampler = ParetoSampler()
+        sampler.propose(asked, trials[:n_trials], (), np.random.default_rng(1))  # examines trials as well
+        examined.clear()
+        sampler.propose(asked, trials[:n_trials], (), np.random.default_rng(2))
+        counts.append(len(examined))
+    assert counts[0] > 100
+    assert 0.4 < counts[1] / counts[0] < 0.6

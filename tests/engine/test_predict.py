@@ -254,17 +254,6 @@ def test_images_of_every_source_agree(image_model, tmp_path, capsys):
     assert list(pd.read_csv(out)["name"]) == ["first", "second"]
 
 
-def test_the_one_input_of_a_file_may_have_any_name(tmp_path, capsys):
-    nodes = [helper.make_node("Flatten", ["pixels"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
-    inputs = [("pixels", TensorProto.FLOAT, ["n", 1, 2, 2])]
-    model = save_model(tmp_path / "m", nodes, inputs, {"w": np.asarray([[0, 1]] * 4, np.float32)})
-    x, y = np.asarray([[[1.0, 0], [0, 0]], [[-1.0, 0], [0, 0]]], np.float32), np.asarray([1, 0])
-    np.savez(tmp_path / "a.npz", x=x, y=y)
-    np.savez(tmp_path / "b.npz", pixels=x, y=1 - y, x=y)
-    assert evaluate.evaluate(evaluate.EvaluateSettings(model, str(tmp_path / "a.npz")))["error"] == 0
-    assert evaluate.evaluate(evaluate.EvaluateSettings(model, str(tmp_path / "b.npz")))["error"] == 1
-
-
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

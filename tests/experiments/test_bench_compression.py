@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from compression.graphs.fold import simplified
-from experiments.bench_compression import Peers, Settings, by_peer, coded, measured, parameters_of, resnet8
+from experiments.bench_compression import Settings, by_peer, coded, measured, parameters_of, resnet8
 
 
 @pytest.fixture(scope="module")
@@ -43,4 +43,3 @@ def test_a_peer_that_is_not_there_is_a_skipped_row(tmp_path: Path, rows: np.ndar
     assert by_peer("nncf", None, base, rows, tmp_path) == "skipped: no interpreter peers.nncf= was given"
     absent = str(tmp_path / "python")
     assert str(by_peer("nncf", absent, base, rows, tmp_path)).startswith(f"skipped: {absent} cannot be run")
-    assert Peers() == Settings().peers

@@ -3,9 +3,11 @@ from dataclasses import asdict
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch
 
-from experiments.bench_trained import Cell, File, chosen, over_seeds, read_cells
+from engine.errors import SettingsError
+from experiments.bench_trained import Cell, File, Settings, chosen, over_seeds, read_cells
 from experiments.trained_nets import NETS, export, fit, module_of, read_state, write_state
 
 
@@ -39,6 +41,13 @@ def test_seeds_end_with_means_of_what_all_of_them_have():
         ("compress", "int4", "150", "2.00 ± 1.41 %"),
         ("ort", "chosen", "1,500", "2.00 ± 1.41 %"),
     ]
+
+
+def test_wrong_settings_are_told_together():
+    with pytest.raises(
+        SettingsError, match=r"(?s)No system 'nnfc'; did you mean 'nncf'\?.*seeds must hold at least one"
+    ):
+        Settings("nets", systems=["nnfc"], seeds=[])
 
 
 def test_a_record_is_read_up_to_a_torn_line(tmp_path):
