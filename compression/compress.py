@@ -80,7 +80,7 @@ class CompressSettings:
     def __post_init__(self) -> None:
         problems = []
         if self.to not in WAYS and not self.to.lower().endswith((".yaml", ".yml")):
-            hint = did_you_mean(self.to, WAYS) or "."
+            hint = did_you_mean(self.to, WAYS)
             problems.append(f"to must be one of {', '.join(WAYS)} or a .yaml file, got '{self.to}'{hint}")
         if self.cost != "bytes" and self.to != "auto":
             problems.append(f"cost is for to=auto only, got {self.cost} with to={self.to}.")

@@ -43,7 +43,7 @@ def _unknown_choices(argument: str, choices: Mapping[str, Sequence[str]]) -> lis
     key, _, value = argument.lstrip("+").partition("=")
     known = choices.get(key, [])
     return [
-        f"No {key} '{name}'{did_you_mean(name, known) or '.'} Choices of {key}: {', '.join(known)}."
+        f"No {key} '{name}'{did_you_mean(name, known)} Choices of {key}: {', '.join(known)}."
         for name in (value.split(",") if known else [])
         if name not in known
     ]

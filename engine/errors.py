@@ -80,14 +80,14 @@ class MissingExtraError(EngineError, ImportError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"`, or nothing when no known word is near.
+    """Return the end of a sentence: `"; did you mean 'x'?"`, or a full stop when no known word is near.
 
     Example:
         >>> did_you_mean("bugdet", ["budget", "seed"])
         "; did you mean 'budget'?"
     """
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return f"; did you mean '{near[0]}'?" if near else "."
 
 
 def report_error(error: EngineError) -> int:

@@ -133,7 +133,7 @@ class Finisher:
             is_training: Whether winners may still be trained; without, what is finished or found is shipped.
         """
         files = self._own_files(front, is_training=is_training)
-        front = Front(tuple(point for point in front if point.sha256 in files), front.cost)
+        front = replace(front, points=tuple(point for point in front if point.sha256 in files))
         finished: dict[str, Artifact] = {}
         if self.settings.members > 0 and len(front):
             winners = spread(front, self.settings.members)
@@ -144,7 +144,8 @@ class Finisher:
         members = [
             self._member(point, files[point.sha256], finished.get(point.candidate.key), front.cost) for point in front
         ]
-        kept = {id(point) for point in Front.of([member.point for member in members], cost=front.cost)}
+        finished_front = Front.of([member.point for member in members], cost=front.cost, floor=front.floor)
+        kept = {id(point) for point in finished_front}
         members = [member for member in members if id(member.point) in kept]
         members.sort(key=lambda member: (member.point.values["error"], member.point.values["bytes"]))
         members = [self._with_card(member, trials, files[member.searched.sha256]) for member in members]

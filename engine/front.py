@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -59,6 +59,7 @@ class Front:
     Args:
         points: The members, most accurate first.
         cost: Name of the second axis.
+        floor: Cost below which less is worth nothing: of the points at or below it only the most accurate is a member.
 
     Example:
         >>> from engine.space import Candidate
@@ -69,16 +70,17 @@ class Front:
 
     points: tuple[Point, ...]
     cost: str = "bytes"
+    floor: float = 0.0
 
     @staticmethod
-    def of(points: Iterable[Point], *, cost: str = "bytes") -> Front:
+    def of(points: Iterable[Point], *, cost: str = "bytes", floor: float = 0.0) -> Front:
         """Return the front of some points; of equal points the one with the smallest key stays."""
         members: list[Point] = []
         finite = (point for point in points if math.isfinite(point.values["error"]))  # sorting needs numbers
-        for point in sorted(finite, key=lambda p: (p.values[cost], p.values["error"], p.candidate.key, p.sha256)):
+        for point in sorted(finite, key=lambda p: (max(p.values[cost], floor), *_rank(p, cost))):
             if not members or point.values["error"] < members[-1].values["error"]:
                 members.append(point)
-        return Front(tuple(reversed(members)), cost)
+        return Front(tuple(reversed(members)), cost, floor)
 
     def joined_by(self, points: Iterable[Point]) -> Front:
         """Return the front of the members and some points: this very front where none of them belongs to it.
@@ -86,8 +88,8 @@ class Front:
         A point costs a search among the members, not a sort of all of them.
         """
         members = list(self.points)
-        joined = [_join(members, point, self.cost) for point in points]
-        return Front(tuple(members), self.cost) if any(joined) else self
+        joined = [_join(members, point, self.cost, self.floor) for point in points]
+        return replace(self, points=tuple(members)) if any(joined) else self
 
     def __len__(self) -> int:
         return len(self.points)
@@ -104,7 +106,7 @@ class Front:
 
         Sizes are compared by ratio, as people do: from 1 to 2 kB counts as much as from 10 to 20 kB.
         """
-        pairs = [(e, math.log10(max(c, 1e-9))) for e, c in self.pairs()]
+        pairs = [(e, math.log10(max(c, self.floor, 1e-9))) for e, c in self.pairs()]
         return hypervolume(pairs, (error, math.log10(cost)))
 
     def knee(self) -> Point:
@@ -145,15 +147,15 @@ class Front:
         return self
 
 
-def _join(members: list[Point], point: Point, cost: str) -> bool:
+def _join(members: list[Point], point: Point, cost: str, floor: float) -> bool:
     """Put a point among members in order of falling cost, in place of those that it dominates, if it belongs there."""
-    error, size = point.values["error"], point.values[cost]
-    place = bisect.bisect_left(members, -size, key=lambda member: -member.values[cost])
+    error, size = point.values["error"], max(point.values[cost], floor)
+    place = bisect.bisect_left(members, -size, key=lambda member: -max(member.values[cost], floor))
     beside = members[place : place + 1]  # the most accurate member that is no larger
     if not math.isfinite(error) or (beside and _rank(beside[0], cost) <= _rank(point, cost)):
         return False
     start = bisect.bisect_left(members, error, hi=place, key=lambda member: member.values["error"])
-    end = place + sum(member.values[cost] == size for member in beside)
+    end = place + sum(max(member.values[cost], floor) == size for member in beside)
     members[start:end] = [point]
     return True
 

@@ -156,7 +156,7 @@ def _laid_out(x: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
 
 def _refuse_unknown(wanted: Sequence[tuple[str, str]], known: Sequence[str], what: str, title: str) -> None:
     problems = [
-        f"{option}: no {what} is called '{name}'{did_you_mean(name, known) or '.'} {title}: {', '.join(known[:50])}."
+        f"{option}: no {what} is called '{name}'{did_you_mean(name, known)} {title}: {', '.join(known[:50])}."
         for option, name in wanted
         if name not in known
     ]

@@ -73,6 +73,8 @@ class SearchSettings:
         metric: Error that is minimised.
         cost: The second axis.
         max_bytes: No file of the front is longer.
+        min_bytes: A shorter file is worth nothing more: of those at most this long only the most accurate counts, and
+            the search looks for others above.
         max_macs: No network needs more multiply-accumulates a row.
         race: Stop trials that can no longer reach the front at their size, by their learning curve or by the first of
             their folds. Off until a benchmark shows what it costs.
@@ -96,6 +98,7 @@ class SearchSettings:
     metric: str = "accuracy"
     cost: Literal["bytes", "latency_us", "macs"] = "bytes"
     max_bytes: int | None = None
+    min_bytes: int | None = None
     max_macs: int | None = None
     race: bool = False
     lag: int | None = None
@@ -108,9 +111,13 @@ class SearchSettings:
     def __post_init__(self) -> None:
         problems = [
             f"{name} must be at least 1, got {value}."
-            for name in ("budget", "workers", "max_bytes", "max_macs", "lag", "seconds")
+            for name in ("budget", "workers", "max_bytes", "min_bytes", "max_macs", "lag", "seconds")
             if (value := getattr(self, name)) is not None and value < 1
         ]
+        if self.min_bytes is not None and self.cost in ("latency_us", "macs"):
+            problems.append(f"min_bytes is for bytes as the second axis, but cost={self.cost}; leave one of them out.")
+        if self.min_bytes is not None and self.max_bytes is not None and self.min_bytes >= self.max_bytes:
+            problems.append(f"min_bytes must be less than max_bytes={self.max_bytes}, got {self.min_bytes}.")
         if self.seed < 0:
             problems.append(f"seed must be at least 0, got {self.seed}.")
         if problems:
@@ -144,7 +151,8 @@ class Run:
     @property
     def front(self) -> Front:
         """The finished front: `best_under(bytes=...)`, `smallest_within(error=...)`, `knee()`."""
-        return Front.of([member.point for member in self.members], cost=self.study.front.cost)
+        searched = self.study.front
+        return Front.of([member.point for member in self.members], cost=searched.cost, floor=searched.floor)
 
 
 def search(
@@ -346,7 +354,9 @@ def _problem(settings: SearchSettings, family: Family) -> Problem:
         for name, limit in limits.items()
         if name != settings.cost and limit is not None
     )
-    cost = Objective(settings.cost, units[settings.cost], limits.get(settings.cost))
+    cost = Objective(
+        settings.cost, units[settings.cost], limits.get(settings.cost), floor=float(settings.min_bytes or 0)
+    )
     return Problem(
         family.space,
         Objective("error"),

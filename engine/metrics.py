@@ -63,7 +63,7 @@ def metric_named(name: str, task: str) -> Metric:
     scorers = scorer_names(task)
     if name in scorers:
         return Metric(name, *scorer_metric(name))
-    hint = did_you_mean(name, [*known, *scorers]) or "."
+    hint = did_you_mean(name, [*known, *scorers])
     raise SettingsError(
         f"metric must be one of {', '.join(known)} for {task}, or a scorer of scikit-learn, got '{name}'{hint}"
     )

@@ -20,11 +20,13 @@ class Objective:
         name: `error`, `bytes`, `latency_us`, `macs`, ...
         unit: Of the values, for tables and messages.
         limit: Largest value allowed; candidates above it never reach the front.
+        floor: Smallest value that still counts: what lies below is worth no more.
     """
 
     name: str
     unit: str = ""
     limit: float | None = None
+    floor: float = 0.0
 
     def allows(self, value: float) -> bool:
         """Say whether a value keeps the limit."""

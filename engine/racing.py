@@ -102,7 +102,8 @@ def race_for(problem: Problem, candidate: Candidate, trials: Sequence[Trial]) ->
     if cost is None or len(whole) < MIN_CURVES:
         return None
     points = [point for trial in trials for point in trial.points]
-    beaten = [point.values["error"] for point in points if point.values[problem.cost.name] <= cost]
+    most = max(cost, problem.cost.floor)
+    beaten = [point.values["error"] for point in points if point.values[problem.cost.name] <= most]
     if not beaten:
         return None
     whole = sorted(whole, key=lambda trial: abs(_log(trial.points[0].values[problem.cost.name]) - _log(cost)))

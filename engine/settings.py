@@ -107,7 +107,7 @@ def _build(kind: type, given: Any, where: str, problems: list[str], default: Any
         path = f"{where}.{key}" if where else str(key)
         if key not in known:
             hint = did_you_mean(str(key), known).replace("'", "")
-            if where and hint:
+            if where:
                 hint = hint.replace("did you mean ", f"did you mean {where}.")
             problems.append(f"Unknown key {path}{hint} Known keys: {', '.join(sorted(known))}.")
             continue
@@ -143,7 +143,7 @@ def _convert(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     if origin is typing.Literal:
         if plain in arguments:
             return plain
-        near = did_you_mean(str(plain), map(str, arguments)).replace("?", ".") or "."
+        near = did_you_mean(str(plain), map(str, arguments)).replace("?", ".")
         problems.append(f"{path} must be one of {', '.join(map(str, arguments))}, got {plain!r}{near}")
         return None
     if origin in (list, tuple):

@@ -270,7 +270,7 @@ class Space:
             elif not active and name in candidate.genes:
                 problems.append(f"{name} exists only where {self.conditions[name]} holds")
         unknown = [name for name in candidate.genes if name not in self.domains]
-        problems += [f"unknown gene {name}{did_you_mean(name, self.domains)}" for name in unknown]
+        problems += [f"unknown gene {name}{did_you_mean(name, self.domains).removesuffix('.')}" for name in unknown]
         if problems:
             raise SpaceError("The candidate is not in its space: " + "; ".join(problems) + ".")
 

@@ -87,7 +87,7 @@ class Study:
     _seen: tuple[int, Front] = field(init=False)  # how many trials a proposal was told of, and their front
 
     def __post_init__(self) -> None:
-        self.front = Front((), self.problem.cost.name)
+        self.front = Front((), self.problem.cost.name, self.problem.cost.floor)
         self._seen = 0, self.front
 
     def recorded_front(self) -> Front:

@@ -74,7 +74,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         problems = [
-            f"No system '{name}'{did_you_mean(name, [*PEER_NAMES, *OURS]) or '.'} systems may hold "
+            f"No system '{name}'{did_you_mean(name, [*PEER_NAMES, *OURS])} systems may hold "
             f"{', '.join([*PEER_NAMES, *OURS])}."
             for name in self.systems
             if name not in (*PEER_NAMES, *OURS)

@@ -35,7 +35,7 @@ def option_problems(
     problems = []
     for key, known in named.items():
         problems += [
-            f"space.{key} knows no '{value}'{did_you_mean(value, known) or '.'} Known: {', '.join(known)}."
+            f"space.{key} knows no '{value}'{did_you_mean(value, known)} Known: {', '.join(known)}."
             for value in getattr(settings, key) or ()
             if value not in known
         ]

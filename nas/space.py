@@ -91,7 +91,7 @@ def space_named(name: str) -> NetworkSpace:
         3
     """
     if name not in known_spaces():
-        hint = did_you_mean(name, known_spaces()) or "."
+        hint = did_you_mean(name, known_spaces())
         raise SettingsError(f"No space '{name}' of networks{hint} Spaces: {', '.join(known_spaces())}.")
     found: NetworkSpace = import_module(f"nas.spaces.{name}").SPACE
     return found

@@ -55,7 +55,7 @@ def demands_for(
     monotone, banned = dict(monotone or {}), list(forbidden)
     columns = (*signature.numeric_columns, *signature.categorical_columns)
     problems = [
-        f"{option}: no column '{name}'{did_you_mean(name, columns) or '.'}"
+        f"{option}: no column '{name}'{did_you_mean(name, columns)}"
         for option, names in (("monotone", monotone), ("forbidden", banned))
         for name in names
         if name not in columns

@@ -197,7 +197,7 @@ def _of_atom(atom: Atom, made: RuleSet) -> list[str]:
     if atom.column in made.columns:
         asked = "an interval" if isinstance(atom, Numbers) else "categories"
         return [f"column {atom.column} is not {kind}, so it cannot be compared with {asked}."]
-    return [f"there is no column {atom.column}{did_you_mean(atom.column, made.columns)}."]
+    return [f"there is no column {atom.column}{did_you_mean(atom.column, made.columns)}"]
 
 
 def _of_output(output: Output, made: RuleSet, *, is_added: bool) -> list[str]:
@@ -210,7 +210,7 @@ def _of_output(output: Output, made: RuleSet, *, is_added: bool) -> list[str]:
     elif isinstance(output, Points):
         return ["a class or probabilities must be given, got points."]
     elif isinstance(output, Label) and output.name not in made.classes:
-        return [f"there is no class {output.name}{did_you_mean(output.name, made.classes)}."]
+        return [f"there is no class {output.name}{did_you_mean(output.name, made.classes)}"]
     elif isinstance(output, Probability):
         values = output.values
         if len(values) != len(made.classes) or min(values) < 0 or abs(sum(values) - 1) > 1e-5:
@@ -225,7 +225,7 @@ def _of_band(band: Band, classes: tuple[str, ...]) -> list[str]:
     if not 0 <= band.low <= band.high <= 1:
         found.append(f"The ends of the abstain band must ascend within [0, 1], got {band.low} and {band.high}.")
     if band.name and band.name not in classes:
-        found.append(f"The abstain band: there is no class {band.name}{did_you_mean(band.name, classes)}.")
+        found.append(f"The abstain band: there is no class {band.name}{did_you_mean(band.name, classes)}")
     return found
 
 

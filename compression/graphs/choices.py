@@ -87,8 +87,7 @@ def read_choices(path: Path, layers: Sequence[Layer]) -> dict[str, Choice]:
     problems = [*_problems(entries, path), *(text for entry in entries.layers for text in _problems(entry, path))]
     names = [layer.weight for layer in layers]
     problems += [
-        f"{path}: the model has no weight '{entry.name}'{did_you_mean(entry.name, names) or '.'} "
-        f"Weights: {', '.join(names)}."
+        f"{path}: the model has no weight '{entry.name}'{did_you_mean(entry.name, names)} Weights: {', '.join(names)}."
         for entry in entries.layers
         if entry.name not in names
     ]
@@ -111,7 +110,7 @@ def _problems(entry: FileEntries | LayerEntry, path: Path) -> Iterator[str]:
     known = CODINGS | PALETTES
     where = f"{path}: {entry.name}: " if isinstance(entry, LayerEntry) else f"{path}: "
     if entry.coding is not None and entry.coding not in known:
-        hint = did_you_mean(entry.coding, known) or "."
+        hint = did_you_mean(entry.coding, known)
         yield f"{where}no coding '{entry.coding}'{hint} Codings: {', '.join(known)}."
     if entry.density is not None and not 0 < entry.density <= 1:
         yield f"{where}density must lie in (0, 1], got {entry.density}."

@@ -245,7 +245,7 @@ def _check(model: ModelProto, weights: Mapping[str, Recoded]) -> None:
         tensor = tensors.get(name)
         if tensor is None:
             known = ", ".join(list(tensors)[:20])
-            problems.append(f"The model has no tensor '{name}'{did_you_mean(name, tensors) or '.'} Tensors: {known}.")
+            problems.append(f"The model has no tensor '{name}'{did_you_mean(name, tensors)} Tensors: {known}.")
         elif tensor.data_type != TensorProto.FLOAT:
             problems.append(f"{name} must be float32 to be coded, it is {_kind(tensor)}.")
         else:
@@ -262,7 +262,7 @@ def _problems(weight: Recoded, shape: tuple[int, ...]) -> Iterator[str]:
     known = CODINGS | PALETTES
     coding = known.get(weight.coding)
     if coding is None:
-        yield f"no coding '{weight.coding}'{did_you_mean(weight.coding, known) or '.'} Codings: {', '.join(known)}."
+        yield f"no coding '{weight.coding}'{did_you_mean(weight.coding, known)} Codings: {', '.join(known)}."
         return
     if weight.codes.shape != shape or not weight.codes.size:
         yield f"codes must have the weight's shape {shape} and at least one element, got {weight.codes.shape}."

@@ -100,9 +100,7 @@ def prune_channels(
     """
     groups = {group.name: group for group in channel_groups(network)}
     shares = dict(keep) if isinstance(keep, Mapping) else dict.fromkeys(groups, keep)
-    problems = [
-        f"There is no channel group {name}{did_you_mean(name, groups) or '.'}" for name in set(shares) - set(groups)
-    ]
+    problems = [f"There is no channel group {name}{did_you_mean(name, groups)}" for name in set(shares) - set(groups)]
     problems += [f"keep must lie in (0, 1], got {share} for {n}." for n, share in shares.items() if not 0 < share <= 1]
     if problems:
         raise ArtifactError("\n".join(problems))

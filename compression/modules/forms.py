@@ -183,12 +183,10 @@ def shaped(
     """
     axes, known = axes_of(module), CODINGS | PALETTES
     problems = [
-        f"There is no weight {n}{did_you_mean(n, axes) or '.'} Weights: {', '.join(axes)}."
-        for n in codings
-        if n not in axes
+        f"There is no weight {n}{did_you_mean(n, axes)} Weights: {', '.join(axes)}." for n in codings if n not in axes
     ]
     problems += [
-        f"No coding {c}{did_you_mean(c, known) or '.'} Codings: {', '.join(known)}."
+        f"No coding {c}{did_you_mean(c, known)} Codings: {', '.join(known)}."
         for c in sorted(set(codings.values()))
         if c not in known
     ]

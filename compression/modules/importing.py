@@ -88,7 +88,7 @@ class ImportedNetwork(nn.Module):
             ArtifactError: If there is none of that name.
         """
         if name not in self.constants:
-            raise ArtifactError(f"The network has no tensor {name}{did_you_mean(name, self.constants) or '.'}")
+            raise ArtifactError(f"The network has no tensor {name}{did_you_mean(name, self.constants)}")
         value = getattr(self, name)
         assert isinstance(value, Tensor)
         return value

@@ -56,7 +56,7 @@ def factored(network: ImportedNetwork, ranks: Mapping[str, int]) -> ImportedNetw
     """
     known = full_ranks(network)
     problems = [
-        f"{name} cannot be factored{did_you_mean(name, known) or '.'} Those that can: {', '.join(known)}."
+        f"{name} cannot be factored{did_you_mean(name, known)} Those that can: {', '.join(known)}."
         for name in ranks
         if name not in known
     ]

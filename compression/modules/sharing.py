@@ -47,7 +47,7 @@ def shared(network: ImportedNetwork, groups: Iterable[Sequence[str]]) -> Importe
     groups = [tuple(group) for group in groups]
     known = [layer.weight for layer in network.layers]
     problems = [
-        f"There is no weight {name}{did_you_mean(name, known) or '.'}"
+        f"There is no weight {name}{did_you_mean(name, known)}"
         for group in groups
         for name in group
         if name not in known

@@ -85,7 +85,7 @@ class Recipe:
         entries: list[Any] = [self, *self.layers, *self.groups]
         problems = [
             f"{_where(entry)}coding must be one of {', '.join(known)}, got {entry.coding}"
-            f"{did_you_mean(entry.coding, known) or '.'}"
+            f"{did_you_mean(entry.coding, known)}"
             for entry in entries
             if getattr(entry, "coding", None) is not None and entry.coding not in known
         ]
@@ -173,12 +173,12 @@ def _check_names(network: ImportedNetwork, recipe: Recipe) -> None:
     layers = [layer.weight for layer in network.layers]
     groups = [group.name for group in channel_groups(network)]
     problems = [
-        f"The network has no layer {name}{did_you_mean(name, layers) or '.'} Layers: {', '.join(layers)}."
+        f"The network has no layer {name}{did_you_mean(name, layers)} Layers: {', '.join(layers)}."
         for name in [*(layer.name for layer in recipe.layers), *(name for names in recipe.share for name in names)]
         if name not in layers
     ]
     problems += [
-        f"The network has no channel group {group.name}{did_you_mean(group.name, groups) or '.'} Groups: "
+        f"The network has no channel group {group.name}{did_you_mean(group.name, groups)} Groups: "
         f"{', '.join(groups) or 'none'}."
         for group in recipe.groups
         if group.name not in groups

@@ -39,7 +39,7 @@ class RecipesSettings:
     def __post_init__(self) -> None:
         known = CODINGS | PALETTES
         problems = [
-            f"No coding '{name}'{did_you_mean(name, known) or '.'} space.codings may hold {', '.join(known)}."
+            f"No coding '{name}'{did_you_mean(name, known)} space.codings may hold {', '.join(known)}."
             for name in self.codings
             if name not in known
         ]

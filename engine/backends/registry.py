@@ -38,9 +38,7 @@ def backend_for(
     """
     name = settings.name
     if name not in BACKENDS:
-        raise SettingsError(
-            f"No backend '{name}'{did_you_mean(name, BACKENDS) or '.'} Backends: {', '.join(BACKENDS)}."
-        )
+        raise SettingsError(f"No backend '{name}'{did_you_mean(name, BACKENDS)} Backends: {', '.join(BACKENDS)}.")
     if name == "processes":
         return Processes(workers, seconds_of=seconds_of, memory_bytes=memory_bytes)
     if name == "ray":

@@ -38,7 +38,7 @@ def check_names(tables: Sequence[tuple[str, pd.DataFrame]], settings: DataSettin
         about += [("missing_codes", name) for name in settings.missing_codes]
     shown = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
     problems = [
-        f"data.{option}: no column '{name}' in {where}{did_you_mean(name, known) or '.'} Columns: {shown}."
+        f"data.{option}: no column '{name}' in {where}{did_you_mean(name, known)} Columns: {shown}."
         for option, name in given + about
         if name not in known
     ]
@@ -65,8 +65,7 @@ def check_names(tables: Sequence[tuple[str, pd.DataFrame]], settings: DataSettin
 def _wrong_kinds(settings: DataSettings) -> list[str]:
     """Return a sentence for each type that is none; a date may have a format, as in `date:%d.%m.%Y`."""
     return [
-        f"data.types.{name} must be one of {', '.join(KINDS)} (or date:FORMAT), "
-        f"got '{kind}'{did_you_mean(kind, KINDS) or '.'}"
+        f"data.types.{name} must be one of {', '.join(KINDS)} (or date:FORMAT), got '{kind}'{did_you_mean(kind, KINDS)}"
         for name, kind in (settings.types or {}).items()
         if kind not in KINDS and not (kind.startswith("date:") and "%" in kind)
     ]

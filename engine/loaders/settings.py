@@ -94,7 +94,7 @@ def check(settings: DataSettings) -> None:
         DataError: With every problem.
     """
     if settings.name not in SOURCES and settings.name != IN_MEMORY:
-        hint = did_you_mean(settings.name, SOURCES) or "."
+        hint = did_you_mean(settings.name, SOURCES)
         raise DataError(f"No data '{settings.name}'{hint} Data: {', '.join(sorted(SOURCES))}.")
     problems = [*_source_problems(settings), *_split_problems(settings)]
     if problems:

@@ -44,9 +44,9 @@ class Model:
 
     @cached_property
     def log_cost(self) -> float:
-        """The exact one, or NaN."""
+        """The exact one, or the floor where that is less; NaN where it is unknown."""
         cost = self.problem.exact_cost(self.canonical)
-        return math.nan if cost is None else log_cost(cost)
+        return math.nan if cost is None else log_cost(max(cost, self.problem.cost.floor))
 
     @cached_property
     def is_allowed(self) -> bool:
@@ -72,7 +72,7 @@ class Rows:
         candidates: That built them.
         numbers: Of the trials.
         errors: Infinite for a failure.
-        costs: Log of what was measured, NaN for a failure.
+        costs: Log of what was measured, or of the floor where that is less; NaN for a failure.
         are_points: Whether it is a file within the limits.
     """
 
@@ -192,7 +192,8 @@ class History:
                 error, cost = point.values[self.problem.error.name], point.values[self.problem.cost.name]
                 allowed = self.problem.error.allows(error) and self.problem.cost.allows(cost)
                 if math.isfinite(error) and math.isfinite(cost):
-                    rows.append((point.candidate, trial.number, error, log_cost(cost), allowed))
+                    counted = log_cost(max(cost, self.problem.cost.floor))
+                    rows.append((point.candidate, trial.number, error, counted, allowed))
         if trial.state is State.RACED and trial.estimate is not None:  # no file, but what was expected of it
             exact = self.model(trial.candidate).log_cost
             rows.append((trial.candidate, trial.number, trial.estimate, exact, False))

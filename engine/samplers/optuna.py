@@ -56,7 +56,7 @@ class OptunaSampler:
                 f"Samplers: {', '.join(sorted(OPTUNA_SAMPLERS))}."
             )
         if name not in OPTUNA_SAMPLERS:
-            hint = did_you_mean(name, OPTUNA_SAMPLERS) or "."
+            hint = did_you_mean(name, OPTUNA_SAMPLERS)
             raise SettingsError(f"No sampler '{name}' in Optuna{hint} Samplers: {', '.join(sorted(OPTUNA_SAMPLERS))}.")
         missing = [package for package in OPTUNA_SAMPLERS[name][1] if importlib.util.find_spec(package) is None]
         if missing:

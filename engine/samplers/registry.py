@@ -34,7 +34,5 @@ def sampler_named(name: str, *, seed: int) -> Sampler:
     if name == "random":
         return RandomSampler()
     if name not in SAMPLERS and name != "cmaes":
-        raise SettingsError(
-            f"No sampler '{name}'{did_you_mean(name, SAMPLERS) or '.'} Samplers: {', '.join(SAMPLERS)}."
-        )
+        raise SettingsError(f"No sampler '{name}'{did_you_mean(name, SAMPLERS)} Samplers: {', '.join(SAMPLERS)}.")
     return OptunaSampler(name, seed)

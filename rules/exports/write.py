@@ -111,7 +111,7 @@ def proven(
 ) -> tuple[bytes, Proof]:
     """Return a form of a rule set, and the proof that it answers as the rules do; arguments as for `export`."""
     if form not in FORMS:
-        raise SettingsError(f"to must be one of {', '.join(FORMS)}, got '{form}'{did_you_mean(form, FORMS) or '.'}")
+        raise SettingsError(f"to must be one of {', '.join(FORMS)}, got '{form}'{did_you_mean(form, FORMS)}")
     if not engine.columns:
         raise ArtifactError("A rule set needs a column to be exported: without one it answers every row alike.")
     content, said = _made(engine, form, sql or Sql())

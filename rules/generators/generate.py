@@ -76,9 +76,7 @@ def generate(
     constraints = constraints or Constraints()
     name = str(genes["generator"])
     if name not in GENERATORS:
-        raise SpaceError(
-            f"No generator '{name}'{did_you_mean(name, GENERATORS) or '.'} Known: {', '.join(GENERATORS)}."
-        )
+        raise SpaceError(f"No generator '{name}'{did_you_mean(name, GENERATORS)} Known: {', '.join(GENERATORS)}.")
     make, kind = GENERATORS[name]
     own = {key: value for key, value in genes.items() if key not in ("generator", "teach")}
     known = {field.name for field in dataclasses.fields(kind)}

@@ -53,7 +53,7 @@ class RulesSettings:
             "points": ("real", "integer"),
         }
         problems = [
-            f"space.{key} may hold {', '.join(names)}, got '{value}'{did_you_mean(str(value), names) or '.'}"
+            f"space.{key} may hold {', '.join(names)}, got '{value}'{did_you_mean(str(value), names)}"
             for key, names in known.items()
             for value in getattr(self, key)
             if value not in names

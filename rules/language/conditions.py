@@ -295,7 +295,7 @@ class Reader:
         if known is not None and value not in known:
             near = did_you_mean(value, known)
             listed = f" (values: {', '.join(sorted(known))})" if len(known) <= 12 else ""
-            raise Refusal(f"column {column} never has the value '{value}' in the data{near}{listed}")
+            raise Refusal(f"column {column} never has the value '{value}' in the data{listed}{near}")
         return value
 
     def _is_text_or_column(self, node: Any, column: str) -> NoReturn:

@@ -63,9 +63,7 @@ class Document:
         for key, value in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else "?"
             if name not in known:
-                self.add(
-                    key, where, f"unknown key {name}{did_you_mean(name, known) or '.'} Known keys: {', '.join(known)}"
-                )
+                self.add(key, where, f"unknown key {name}{did_you_mean(name, known)} Known keys: {', '.join(known)}")
             elif name in found:
                 self.add(key, where, f"the key {name} is given twice; keep one of them")
             elif value.tag != "tag:yaml.org,2002:null":

@@ -107,7 +107,7 @@ def _check_declared(document: Document, found: dict[str, Node], table: Table) ->
         for name, kind in _kinds(document, found["columns"]).items():
             if name not in known:
                 near = did_you_mean(name, known)
-                document.add(found["columns"], f"columns.{name}", f"the data have no such column{near}; remove it")
+                document.add(found["columns"], f"columns.{name}", f"remove it: the data have no such column{near}")
             elif known[name] != kind:
                 document.add(found["columns"], f"columns.{name}", f"the data hold a {known[name]} there, not a {kind}")
     if "classes" in found:

@@ -143,9 +143,7 @@ class RulesReader:
         if name is None or name in self.table.classes:
             return name
         near = did_you_mean(name, self.table.classes)
-        self.document.add(
-            node, where, f"there is no class {name}{near or '.'} Classes: {', '.join(self.table.classes)}"
-        )
+        self.document.add(node, where, f"there is no class {name}{near} Classes: {', '.join(self.table.classes)}")
         return None
 
     def _fitting(self, is_hard: bool) -> tuple[str, ...]:
@@ -197,7 +195,7 @@ class RulesReader:
             if name not in self.table.classes:
                 near = did_you_mean(name, self.table.classes)
                 self.document.add(
-                    value, where, f"there is no class {name}{near or '.'} Classes: {', '.join(self.table.classes)}"
+                    value, where, f"there is no class {name}{near} Classes: {', '.join(self.table.classes)}"
                 )
             elif number is not None:
                 values[name] = number

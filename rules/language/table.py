@@ -48,7 +48,7 @@ class Table:
         listed = ", ".join(self.columns[:MOST_NAMED])
         more = f" and {len(self.columns) - MOST_NAMED} more" if len(self.columns) > MOST_NAMED else ""
         target = "; the target is none" if len(self.targets) else ""
-        return f"there is no column {name}{did_you_mean(name, self.columns)} (columns: {listed}{more}{target})"
+        return f"there is no column {name} (columns: {listed}{more}{target}){did_you_mean(name, self.columns)}"
 
     @cached_property
     def known_values(self) -> dict[str, frozenset[str]]:

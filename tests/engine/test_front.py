@@ -65,6 +65,23 @@ def test_the_front_of_a_front_is_itself(some):
     assert Front.of(front) == front
 
 
+@given(many, st.integers(0, 9))
+def test_below_the_floor_only_the_most_accurate_counts(some, floor):
+    points = points_of(some)
+    front = Front.of(points, floor=floor)
+    small = [point for point in points if point.values["bytes"] <= floor]
+    kept = [point for point in front if point.values["bytes"] <= floor]
+    if small:
+        assert [point.values for point in kept] == [
+            min((point.values for point in small), key=lambda v: (*v.values(),))
+        ]
+    least = min((point.values["error"] for point in small), default=math.inf)
+    large = [member for member in Front.of(points) if member.values["bytes"] > floor and member.values["error"] < least]
+    assert [*front] == [*large, *kept]
+    counted = points_of([(error, max(cost, floor)) for error, cost in some])
+    assert front.hypervolume(cost=100) == pytest.approx(Front.of(counted).hypervolume(cost=100))
+
+
 def test_points_without_a_finite_error_are_left_out():
     points = [Point(Candidate.of({"n": 1}), {"error": bad, "bytes": 1.0}) for bad in (math.nan, math.inf)]
     assert len(Front.of(points)) == 0

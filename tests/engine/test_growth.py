@@ -33,11 +33,11 @@ def ids(front):
     return [(point.values, point.candidate, point.sha256) for point in front]
 
 
-@given(POINTS, POINTS)
-def test_a_front_joined_by_points_is_the_front_of_them_all(first, more):
-    front = Front.of(first)
+@given(POINTS, POINTS, st.sampled_from([0.0, 2.0, 2.5]))
+def test_a_front_joined_by_points_is_the_front_of_them_all(first, more, floor):
+    front = Front.of(first, floor=floor)
     joined = front.joined_by(more)
-    assert ids(joined) == ids(Front.of([*first, *more]))
+    assert ids(joined) == ids(Front.of([*first, *more], floor=floor))
     if ids(joined) == ids(front):
         assert joined is front
 

@@ -48,6 +48,11 @@ def test_the_target_is_the_front_at_the_candidates_own_size():
     assert race.target == pytest.approx(0.6 / 6), "the fifth trial has 500 bytes, the sixth 600"
 
 
+def test_below_the_floor_the_target_is_that_of_the_floor():
+    known = replace(problem(), cost=Objective("bytes", floor=700.0))
+    assert race_for(known, Candidate.of({"size": 1}), halving(20)).target == pytest.approx(0.6 / 8)
+
+
 def test_a_forecast_learns_how_errors_fall():
     race = race_for(problem(), Candidate.of({"size": 100}), halving(20))
     assert [forecast.step for forecast in race.forecasts] == [0.25, 0.5]

@@ -51,8 +51,9 @@ def error(candidate):
     return float(0.9 * np.exp(-capacity / 2.5) + 0.02 * (np.log10(float(genes["rate"])) + 2.5) ** 2 + 0.02)
 
 
-def problem_with(*, limit=None, exact_cost=cost, budget=40):
-    return Problem(SPACE, Objective("error"), Objective("bytes", limit=limit), canonical, exact_cost, budget)
+def problem_with(*, limit=None, floor=0.0, exact_cost=cost, budget=40):
+    size = Objective("bytes", limit=limit, floor=floor)
+    return Problem(SPACE, Objective("error"), size, canonical, exact_cost, budget)
 
 
 def trial_of(number, candidate, *, state=State.COMPLETE):
@@ -117,6 +118,15 @@ def test_pareto_beats_random(exact_cost):
 
     gains = [volume(ParetoSampler(), seed) - volume(RandomSampler(), seed) for seed in range(3)]
     assert np.mean(gains) > 0
+
+
+@pytest.mark.parametrize("exact_cost", [cost, lambda _: None], ids=["exact", "learned"])
+def test_pareto_leaves_what_lies_below_the_floor_alone(exact_cost):
+    def small(floor, seed):
+        trials = search(ParetoSampler(), problem_with(floor=floor, exact_cost=exact_cost), seed=seed)
+        return sum(cost(trial.candidate) < 2000 / 2 for trial in trials[10:])
+
+    assert sum(small(2000.0, seed) for seed in range(3)) < sum(small(0.0, seed) for seed in range(3)) / 2
 
 
 def test_pareto_leaves_what_fails():

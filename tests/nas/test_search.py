@@ -185,6 +185,9 @@ def test_another_search_in_the_same_folder_is_refused(copied, changes, text):
     ("changes", "text"),
     [
         ({"max_bytes": 10}, r"max_bytes=10 cannot be met: the smallest candidate of this space has \d+ bytes\."),
+        ({"min_bytes": 70_000}, r"min_bytes must be less than max_bytes=65536, got 70000\."),
+        ({"min_bytes": 0}, r"min_bytes must be at least 1, got 0\."),
+        ({"min_bytes": 9, "cost": "macs"}, r"min_bytes is for bytes as the second axis, but cost=macs; leave one"),
         ({"max_macs": 1}, r"max_macs=1 cannot be met: the smallest candidate of this space has \d+ multiply-acc"),
         ({"metric": "acuracy"}, r"metric must be one of .*, got 'acuracy'; did you mean 'accuracy'\?"),
         ({"teacher": "none.onnx"}, r"none\.onnx cannot be read: No such file or directory\."),
