@@ -15,6 +15,7 @@ from engine.deadline import Deadline
 from engine.errors import RecordError, StudyError
 from engine.fold_race import fold_race_for
 from engine.front import Front
+from engine.garbage import few_full_collections
 from engine.objective import Problem
 from engine.racing import race_for
 from engine.record import RunFolder
@@ -111,12 +112,13 @@ class Study:
             StudyError: If the first trials all fail, or the record cannot be written.
             RecordError: If recorded trials are not the ones this search proposes.
         """
-        while True:
-            while self._may_propose():
-                self._propose()
-            if len(self.trials) == len(self._proposed):
-                break
-            self._collect()
+        with few_full_collections():
+            while True:
+                while self._may_propose():
+                    self._propose()
+                if len(self.trials) == len(self._proposed):
+                    break
+                self._collect()
         self._name_the_end()
 
     def _may_propose(self) -> bool:

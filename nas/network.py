@@ -80,8 +80,9 @@ def _stage(
     steps: list[Step] = []
     group = f"stage{number}"
     if number:
-        source = _unit(steps, f"{group}_reduction", source, reduction, before, stage.width, stage.stride,
+        steps += _unit(f"{group}_reduction", source, reduction, before, stage.width, stage.stride,
                        stage.coding, f"stage{number - 1}", group)  # fmt: skip
+        source = steps[-1].name
     for depth in range(stage.depth):
         start = len(steps)
         source = _cell(steps, nodes, cell, stage, f"{group}_{depth}", source, group)
@@ -119,11 +120,12 @@ def _operation(steps: list[Step], name: str, source: str, op: str, stage: Stage,
     if op in ("average3", "max3"):
         steps.append(Pooling(name, source, op[:-1]))
         return name
-    return _unit(steps, name, source, op, stage.width, stage.width, 1, stage.coding, group, group)
+    steps += _unit(name, source, op, stage.width, stage.width, 1, stage.coding, group, group)
+    return name
 
 
+@lru_cache(maxsize=10_000)
 def _unit(
-    steps: list[Step],
     name: str,
     source: str,
     op: str,
@@ -133,8 +135,9 @@ def _unit(
     coding: str,
     group_in: str,
     group_out: str,
-) -> str:
-    """Add a dense convolution, or a depthwise one and a pointwise one."""
+) -> tuple[Step, ...]:
+    """Return a dense convolution, or a depthwise one and a pointwise one, whose name is the unit's."""
+    steps: list[Step] = []
     kernel = int(op[-1])
     if op.startswith("separable"):
         steps.append(
@@ -145,4 +148,4 @@ def _unit(
     steps.append(
         Convolution(name, source, width_in, width_out, kernel, stride, False, True, coding, group_in, group_out)
     )
-    return name
+    return tuple(steps)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
+from functools import cache, lru_cache
 from typing import Any, final
 
 from compression.codings import CODINGS, coding_named
@@ -117,19 +118,29 @@ class Genome:
         genes: dict[str, Any] = {"stages": len(self.stages)}
         genes |= {"stem.width": self.width, "stem.stride": self.stride}
         for number, stage in enumerate(self.stages):
-            genes |= {f"stage{number}.{gene}": value for gene, value in asdict(stage).items()}
+            values = (stage.width, stage.depth, stage.expansion, stage.kernel, stage.stride, stage.coding, stage.keep)
+            genes |= zip(_stage_genes(number), (*values, stage.shared), strict=True)
         return Candidate.of({**genes, "stem.coding": self.stem_coding, "head.coding": self.head_coding})
 
 
 def genome_of(candidate: Candidate, settings: MobileSettings) -> Genome:  # noqa: ARG001
     """Read a candidate of `mobile_space`."""
     genes = candidate.genes
-    stages = tuple(
-        Stage(*(genes[f"stage{number}.{field.name}"] for field in fields(Stage)))  # type: ignore[arg-type]
-        for number in range(int(genes["stages"]))
-    )
+    stages = tuple([_stage(*map(genes.get, _stage_genes(number))) for number in range(int(genes["stages"]))])
     stem: tuple[Any, Any] = (genes["stem.width"], genes["stem.stride"])
     return Genome(*stem, stages, str(genes["stem.coding"]), str(genes["head.coding"]))
+
+
+@lru_cache(maxsize=10_000)
+def _stage(*values: Any) -> Stage:
+    """Return the stage with these values; candidates that are compared have most in common."""
+    return Stage(*values)
+
+
+@cache
+def _stage_genes(number: int) -> tuple[str, ...]:
+    """Return the names of the genes of a stage, in the order of its fields."""
+    return tuple(f"stage{number}.{field.name}" for field in fields(Stage))
 
 
 def mobile_space(settings: MobileSettings) -> Space:
@@ -169,12 +180,16 @@ def canonical(genome: Genome, settings: MobileSettings) -> Genome:
     stages = []
     width_in = genome.width
     for stage in genome.stages:
-        counts = _counts(stage, width_in)
-        keep = next(keep for keep in settings.keeps if _counts(replace(stage, keep=keep), width_in) == counts)
-        shared = stage.shared if stage.may_share else settings.shares[0]
-        stages.append(replace(stage, keep=keep, shared=shared))
+        stages.append(_canonical_stage(stage, width_in, settings))
         width_in = stage.width
     return replace(genome, stages=tuple(stages))
+
+
+@lru_cache(maxsize=10_000)
+def _canonical_stage(stage: Stage, width_in: int, settings: MobileSettings) -> Stage:
+    counts = _counts(stage, width_in)
+    keep = next(keep for keep in settings.keeps if _counts(replace(stage, keep=keep), width_in) == counts)
+    return replace(stage, keep=keep, shared=stage.shared if stage.may_share else settings.shares[0])
 
 
 def plan_of(genome: Genome, signature: Signature) -> Plan:
@@ -199,10 +214,10 @@ def plan_of(genome: Genome, signature: Signature) -> Plan:
         for depth in range(stage.depth):
             into = group if _is_residual(genome, number, depth) else f"stage{number}"
             shared = f"stage{number}_1" if stage.shared and stage.may_share and depth > 1 else ""
-            source = _block(
-                steps, f"stage{number}_{depth}", source, stage, width, 1 if depth else stage.stride, group, into, shared
-            )
-            group, width = into, stage.width
+            name, stride = f"stage{number}_{depth}", 1 if depth else stage.stride
+            block = _block(name, source, stage, width, stride, group, into, shared)
+            steps += block
+            source, group, width = block[-1].name, into, stage.width
     return with_answer(steps, source, width, genome.head_coding, group, signature)
 
 
@@ -242,8 +257,8 @@ def _is_residual(genome: Genome, number: int, depth: int) -> bool:
     return stage.stride == 1 and (before.width, before.kept) == (stage.width, stage.kept)
 
 
+@lru_cache(maxsize=10_000)
 def _block(
-    steps: list[Step],
     name: str,
     source: str,
     stage: Stage,
@@ -252,8 +267,9 @@ def _block(
     group_in: str,
     group_out: str,
     shared: str,
-) -> str:
-    """Add one block and return the name of its output."""
+) -> tuple[Step, ...]:
+    """Return the steps of one block, its output last; neighbours of a network have most blocks in common."""
+    steps: list[Step] = []
     inside, group, into = width * stage.expansion, group_in, source
     if stage.expansion > 1:
         group, into = f"{shared or name}_inside", f"{name}_expanded"
@@ -268,10 +284,9 @@ def _block(
         Convolution(name, f"{name}_filtered", inside, stage.width, 1, 1, False, True, stage.coding, group, group_out,
                     is_linear=True, shared_with=shared),
     ]  # fmt: skip
-    if group_in != group_out:
-        return name
-    steps.append(Addition(f"{name}_sum", (source, name)))
-    return f"{name}_sum"
+    if group_in == group_out:
+        steps.append(Addition(f"{name}_sum", (source, name)))
+    return tuple(steps)
 
 
 def portfolio(settings: MobileSettings, signature: Signature) -> Sequence[Candidate]:
