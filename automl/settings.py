@@ -9,8 +9,8 @@ from typing import Any
 from automl.space import TabularSettings
 from engine.data import Signature
 from engine.errors import SettingsError, did_you_mean
-from engine.finisher import FinishSettings
 from engine.launch import SearchSettings
+from engine.winners import FinishSettings
 
 __all__ = ["DEFAULT_METRIC", "Settings", "check_monotone", "plain_monotone"]
 

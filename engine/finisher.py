@@ -19,7 +19,7 @@ from engine.artifact import Artifact
 from engine.backends import Backend
 from engine.data import Rows, Signature
 from engine.deadline import Deadline
-from engine.errors import ArtifactError, SettingsError
+from engine.errors import ArtifactError
 from engine.family import Family
 from engine.front import Front
 from engine.groups import group_report
@@ -30,41 +30,12 @@ from engine.study import LOSSES_ALLOWED, seed_of
 from engine.tables import write_front_csv
 from engine.threshold import Decision, ThresholdSettings, choose_decision
 from engine.trial import Point, Trial
-from engine.winners import Pace, count_in_time, seconds_by_key, seconds_to_test, spread
+from engine.winners import FinishSettings, Pace, count_in_time, seconds_by_key, seconds_to_test, spread
 from engine.work import Build, Done, Finish
 
-__all__ = ["FinishSettings", "Finisher", "Member"]
+__all__ = ["Finisher", "Member"]
 
-MAX_EFFORT = 1000
 PACKAGES = ("lilliput", "torch", "onnx", "onnxruntime", "numpy")
-
-
-@final
-@dataclass(frozen=True)
-class FinishSettings:
-    """How the front is finished.
-
-    Args:
-        members: How many members of the front are trained long, spread over its sizes; of the others the trials' own
-            files are shipped.
-        effort: How many times longer than in a trial.
-        refit: Whether the shipped file is trained on validation rows too; by default when there are fewer than
-            10,000 training rows.
-        teach_first: Whether the best member is trained long first, on training rows alone, to teach all winners;
-            otherwise, and where the time is too short, its trial's own file teaches.
-    """
-
-    members: int = 16
-    effort: float = 3.0
-    refit: bool | None = None
-    teach_first: bool = False
-
-    def __post_init__(self) -> None:
-        problems = [f"finish.members must be at least 0, got {self.members}."] if self.members < 0 else []
-        if not 0 < self.effort <= MAX_EFFORT:
-            problems.append(f"finish.effort must be in (0, {MAX_EFFORT}], got {self.effort}.")
-        if problems:
-            raise SettingsError("\n".join(problems))
 
 
 @final
@@ -98,7 +69,7 @@ class Finisher:
         told: What every card says, `split` among it.
         deadline: By which everything shall be written, report included.
         writing_seconds: That the report takes.
-        watch: Told (finished, to finish).
+        watch: Told (finished, to finish, seconds to expect or None).
         threshold: How labels are chosen.
         valid: Rows on which they are chosen, of the last pair; None where nothing is chosen.
         protected: Columns of the test rows that are no inputs, by whose values the files are judged group by group.
@@ -117,7 +88,7 @@ class Finisher:
     told: Mapping[str, Any] = field(default_factory=dict)
     deadline: Deadline | None = None
     writing_seconds: float = 0.0
-    watch: Callable[[int, int], None] = lambda _finished, _of: None
+    watch: Callable[[int, int, float | None], None] = lambda _finished, _of, _left: None
     threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
     valid: Rows | None = None
     protected: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -197,7 +168,8 @@ class Finisher:
                 taught.append(_timed(artifact, done))
                 taught[-1].save(place)
 
-        self.watch(0, len(winners))
+        own_seconds, others = self._supposed(winners, seconds)
+        self.watch(0, len(winners), own_seconds + sum(others) / self.backend.slots)
         limit = int(best.values["bytes"])
         seed, until = seed_of(self.seed, best.candidate), self._until
         self._collect([Finish(0, best.candidate, seed, limit, refit=False, deadline=until)], keep)
@@ -225,7 +197,12 @@ class Finisher:
         tasks.sort(key=lambda task: (first[task.number], task.number))
         pace = Pace(self.settings.effort * (2 if self.refit else 1))
         total = len(found) + len(tasks)
-        self.watch(len(found), total)
+        waiting = dict(costs)
+
+        def tell() -> None:
+            self.watch(len(found), total, sum(map(pace.expected, waiting.values())) / self.backend.slots)
+
+        tell()
 
         def keep(task: Build | Finish, done: Done) -> None:
             for artifact in done.artifacts:
@@ -236,7 +213,8 @@ class Finisher:
                 self._failures[task.candidate.key] = done.error
             else:
                 pace.learn(costs[task.number], done.seconds)
-            self.watch(len(found), total)
+            del waiting[task.number]
+            tell()
 
         def fits(task: Build | Finish, is_first: bool) -> bool:
             cost = costs[task.number] if is_first and not pace.is_learned else pace.expected(costs[task.number])
@@ -256,10 +234,13 @@ class Finisher:
         """Say whether the best member can be trained once more before all winners are."""
         if self._until is None:
             return True
-        effort = self.settings.effort
-        costs = [seconds.get(p.candidate.key, 0.0) * effort * (2 if self.refit else 1) for p in winners]
-        left = self._until.left() - seconds.get(winners[0].candidate.key, 0.0) * effort
-        return count_in_time(sorted(costs), left, self.backend.slots) == len(winners)
+        first, costs = self._supposed(winners, seconds)
+        return count_in_time(sorted(costs), self._until.left() - first, self.backend.slots) == len(winners)
+
+    def _supposed(self, winners: Sequence[Point], seconds: Mapping[str, float]) -> tuple[float, list[float]]:
+        """Return the seconds that the best one is supposed to take before it teaches, and those of all winners."""
+        costs = [self.settings.effort * seconds.get(point.candidate.key, 0.0) for point in winners]
+        return costs[0], [cost * (2 if self.refit else 1) for cost in costs]
 
     def _place(self, point: Point, teacher: Artifact | None, *, refit: bool) -> Path:
         sha256 = None if teacher is None else teacher.sha256

@@ -21,7 +21,7 @@ from engine.backends.settings import BackendSettings
 from engine.deadline import Deadline
 from engine.errors import SettingsError
 from engine.family import Family
-from engine.finisher import Finisher, FinishSettings, Member
+from engine.finisher import Finisher, Member
 from engine.front import Front
 from engine.limits import check_limits
 from engine.load import DataSettings, Loaded, load
@@ -38,6 +38,7 @@ from engine.study import Study
 from engine.teacher import checked_teacher
 from engine.threshold import ThresholdSettings, check_threshold
 from engine.watch import Watch
+from engine.winners import FinishSettings
 from engine.work import Work
 
 __all__ = ["Named", "Run", "SearchSettings", "search"]
@@ -247,9 +248,7 @@ def _deadline(start: float, seconds: float | None, share: float = 1.0) -> Deadli
     return Deadline(start + share * seconds) if seconds else None
 
 
-def _reserve(settings: SearchSettings, loaded: Loaded, start: float, slots: int, *, refit: bool) -> Reserve | None:
-    if settings.seconds is None:
-        return None
+def _reserve(settings: SearchSettings, loaded: Loaded, start: float, slots: int, *, refit: bool) -> Reserve:
     finish, folds = settings.finish, len(loaded.dataset.splits)
     return Reserve(start, settings.seconds, slots, folds, finish.effort * (2 if refit else 1), finish.members)
 

@@ -18,7 +18,7 @@ __all__ = ["Forecast", "Race", "race_for"]
 
 MIN_CURVES = 5  # whole trainings from which the first forecast is made
 MAX_CURVES = 256  # those nearest in size, so that a long search does not slow down
-LEAST_CHANCE = 0.3  # of reaching the front, below which a trial is stopped
+LEAST_CHANCE = 0.4  # of reaching the front, below which a trial is stopped
 SMALLEST_ERROR = 1e-3  # errors are compared by ratio
 # Of a log error around its forecast, and how many trials this belief weighs: few curves look tidier than they are.
 PRIOR_SPREAD, PRIOR_TRIALS = 0.25, 8

@@ -1,4 +1,4 @@
-"""The time that a search keeps back for its finisher: what the front so far takes to be trained once more."""
+"""What the finisher of a search will take: told as progress, and kept back where the time is limited."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ EACH_SECONDS = 0.5  # of one core, for what is measured on each file
 @final
 @dataclass
 class Reserve:
-    """Moves the deadline of a study as its front grows: a quick finisher leaves more time to search.
+    """Expects what the front so far takes to be trained once more, and moves the deadline of the study as it grows.
 
     Args:
         start: Of the search, on the clock of `time.monotonic()`.
-        seconds: For everything.
+        seconds: For everything; None: no deadline is set.
         slots: Trainings at once.
         folds: That a trial trains on.
         trainings: On one fold, that a member costs the finisher.
         members: Of the front that are trained again, at most.
+        expected_seconds: That the finisher takes for the front so far, the training of a teacher included.
     """
 
     start: float
-    seconds: float
+    seconds: float | None
     slots: int
     folds: int
     trainings: float
     members: int
+    expected_seconds: float = 0.0
     _spent: dict[str, float] = field(default_factory=dict)  # seconds of one fold, by the key of a file's candidate
     _front: Front | None = None
 
@@ -46,14 +48,12 @@ class Reserve:
         for point in trial.points:
             key = point.candidate.key
             self._spent[key] = max(trial.seconds / self.folds, self._spent.get(key, 0.0))  # a repeated trial took none
-        if study.front is not self._front:
-            self._front = study.front
-            study.deadline = self.deadline(study.front)
-
-    def deadline(self, front: Front) -> Deadline:
-        """Return when a search with this front has to end."""
-        costs = sorted((self._spent.get(point.candidate.key, 0.0) for point in front), reverse=True)[: self.members]
-        training = self.trainings * (sum(costs) / self.slots + max(costs, default=0.0))
-        expected = SAFETY * (training + EACH_SECONDS * len(front))
-        kept = min(FINISH_SHARE, max(LEAST_SHARE, expected / self.seconds))
-        return Deadline(self.start + (1 - kept) * self.seconds)
+        if study.front is self._front:
+            return
+        self._front = study.front
+        costs = sorted((self._spent.get(point.candidate.key, 0.0) for point in study.front), reverse=True)
+        training = sum(costs[: self.members]) / self.slots + max(costs[: self.members], default=0.0)
+        self.expected_seconds = self.trainings * training + EACH_SECONDS * len(study.front)
+        if self.seconds is not None:
+            kept = min(FINISH_SHARE, max(LEAST_SHARE, SAFETY * self.expected_seconds / self.seconds))
+            study.deadline = Deadline(self.start + (1 - kept) * self.seconds)

@@ -33,7 +33,6 @@ class Watch:
     phase: str = "search"
     reserve: Reserve | None = None
     _last: Study | None = None
-    _finish_start: float = 0.0
     _measured: tuple[Front, float] = (Front(()), 0.0)  # the last front with its hypervolume
 
     def study(self, study: Study, trial: Trial) -> None:
@@ -41,16 +40,26 @@ class Watch:
         self._last = study
         if self.mirror is not None:
             self.mirror.record(trial)
+        paid = sum(count for state, count in study.counts.items() if state.is_paid)
+        left = None
+        if paid:
+            left = (time.monotonic() - self.start) / paid * (self.settings.budget - paid)
         if self.reserve is not None:
             self.reserve.told(study, trial)
-        self._show(0, 0)
+            left = None if left is None else left + self.reserve.expected_seconds
+        self._show(0, 0, left)
 
-    def finish(self, finished: int, total: int) -> None:
-        """Show where the finisher stands."""
-        self._finish_start = self._finish_start or time.monotonic()
-        self._show(finished, total)
+    def finish(self, finished: int, total: int, left: float | None) -> None:
+        """Show where the finisher stands.
 
-    def _show(self, finished: int, total: int) -> None:
+        Args:
+            finished: Winners that are.
+            total: Winners.
+            left: Seconds to expect, or None.
+        """
+        self._show(finished, total, left)
+
+    def _show(self, finished: int, total: int, left: float | None) -> None:
         study = self._last
         if study is None or self.settings.quiet:
             return
@@ -59,9 +68,6 @@ class Watch:
         counts = {str(state.value): count for state, count in study.counts.items()}
         paid = sum(count for state, count in study.counts.items() if state.is_paid)
         elapsed = time.monotonic() - self.start
-        left = elapsed / paid * (self.settings.budget - paid) if paid else None
-        if self.phase == "finish":
-            left = (time.monotonic() - self._finish_start) / finished * (total - finished) if finished else None
         if left is not None and self.settings.seconds is not None:
             left = min(left, self.settings.seconds - elapsed)
         self.progress.update(

@@ -12,14 +12,44 @@ import numpy as np
 
 from engine.artifact import Artifact
 from engine.data import Rows
+from engine.errors import SettingsError
 from engine.front import Front
 from engine.trial import Point, Trial
 
-__all__ = ["Pace", "count_in_time", "seconds_by_key", "seconds_to_test", "spread"]
+__all__ = ["FinishSettings", "Pace", "count_in_time", "seconds_by_key", "seconds_to_test", "spread"]
 
+MAX_EFFORT = 1000
 MARGIN = 1.3  # of the time that tasks took so far
 TIMED_ROWS = 128  # of the test rows, which tell how long all of them take
 LATENCY_ROWS = 110  # that `engine.score.latency_us` runs one by one
+
+
+@final
+@dataclass(frozen=True)
+class FinishSettings:
+    """How the front is finished.
+
+    Args:
+        members: How many members of the front are trained long, spread over its sizes; of the others the trials' own
+            files are shipped.
+        effort: How many times longer than in a trial.
+        refit: Whether the shipped file is trained on validation rows too; by default when there are fewer than
+            10,000 training rows.
+        teach_first: Whether the best member is trained long first, on training rows alone, to teach all winners;
+            otherwise, and where the time is too short, its trial's own file teaches.
+    """
+
+    members: int = 16
+    effort: float = 3.0
+    refit: bool | None = None
+    teach_first: bool = False
+
+    def __post_init__(self) -> None:
+        problems = [f"finish.members must be at least 0, got {self.members}."] if self.members < 0 else []
+        if not 0 < self.effort <= MAX_EFFORT:
+            problems.append(f"finish.effort must be in (0, {MAX_EFFORT}], got {self.effort}.")
+        if problems:
+            raise SettingsError("\n".join(problems))
 
 
 def spread(front: Front, count: int) -> list[Point]:

@@ -14,11 +14,11 @@ from automl.settings import Settings
 from automl.space import fitting
 from engine.data import Signature
 from engine.family import Family
-from engine.finisher import FinishSettings
 from engine.launch import Named, Run, SearchSettings, search
 from engine.load import DataSettings, Loaded, load
 from engine.metrics import default_metric
 from engine.space import Candidate
+from engine.winners import FinishSettings
 from experiments.ablation_family import Variant, listed, with_options
 from experiments.ablation_fronts import Arm, arm_of, seconds_of, timed, trials_of
 from experiments.automl_folds import Fold, Table

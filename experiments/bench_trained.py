@@ -41,9 +41,9 @@ from compression.search import run as search
 from engine.artifact import session
 from engine.command import main_guard
 from engine.errors import EngineError, SettingsError, did_you_mean
-from engine.finisher import FinishSettings
 from engine.load import DataSettings, load
 from engine.settings import build, from_arguments
+from engine.winners import FinishSettings
 from experiments.trained_nets import NETS, export, fit, module_of, write_state
 
 OURS = ("compress", "search")

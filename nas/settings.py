@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, make_dataclass
 from typing import Any, Literal
 
 from engine.errors import SettingsError
-from engine.finisher import FinishSettings
 from engine.launch import SearchSettings
+from engine.winners import FinishSettings
 from nas.cells import CellsSettings
 from nas.space import space_named
 

@@ -8,11 +8,12 @@ from toy import Toy, toy_data
 from engine.artifact import Artifact
 from engine.backends.serial import Serial
 from engine.data import Dataset, Split
-from engine.finisher import Finisher, FinishSettings
+from engine.finisher import Finisher
 from engine.objective import Objective, Problem
 from engine.record import RunFolder
 from engine.samplers.random import RandomSampler
 from engine.study import Study
+from engine.winners import FinishSettings
 from engine.work import Work
 
 SEED = 3

@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from engine.backends.settings import BackendSettings
-from engine.finisher import FinishSettings
+from engine.winners import FinishSettings
 from nas.settings import Settings, TrainSettings
 
 ROOT = Path(__file__).parents[1]

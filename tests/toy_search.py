@@ -15,10 +15,10 @@ from toy import Toy, toy_data, toy_test
 from engine.backends.settings import BackendSettings
 from engine.command import main_guard
 from engine.ending import ending
-from engine.finisher import FinishSettings
 from engine.launch import Named, SearchSettings, search
 from engine.load import Loaded
 from engine.record import RunFolder
+from engine.winners import FinishSettings
 
 
 def searched(run, family=None, **changes):

@@ -26,7 +26,7 @@ class Grid:
 
     def __init__(self, coding: Coding, weights: Sequence[Tensor], axes: Sequence[int]) -> None:
         self._coding = coding
-        heights = [weight.shape[axis] for weight, axis in zip(weights, axes, strict=True)]
+        self._heights = heights = [weight.shape[axis] for weight, axis in zip(weights, axes, strict=True)]
         widths = [weight.numel() // height for weight, height in zip(weights, heights, strict=True)]
         self._table = weights[0].new_zeros(sum(heights), max(widths))
         self._rounded = torch.zeros_like(self._table)
@@ -48,11 +48,25 @@ class Grid:
         Returns:
             Views of the grid, until the next call.
         """
-        for place, weight in zip(self._places, weights, strict=True):
-            place.copy_(weight)
-        codes, scale = codes_and_scale(self._table, self._coding, counts=self._counts)
+        codes, scale = self._coded(weights)
         torch.mul(codes.sub_(self._coding.offset) if self._coding.offset else codes, scale, out=self._rounded)
         return self._results
+
+    def codes(self, weights: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Return the codes that `round` shows of each weight, and the scales of its channels.
+
+        Long trainings leave weights within a last bit of where their code changes: sums in another order than that of
+        the table would give other codes than those that were trained.
+        """
+        codes, scale = self._coded(weights)
+        self._rounded.copy_(codes)
+        scales = torch.split(scale.flatten(), self._heights)
+        return [(result.clone(), part) for result, part in zip(self._results, scales, strict=True)]
+
+    def _coded(self, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        for place, weight in zip(self._places, weights, strict=True):
+            place.copy_(weight)
+        return codes_and_scale(self._table, self._coding, counts=self._counts)
 
 
 def _place(rows: Tensor, weight: Tensor, axis: int) -> Tensor:

@@ -31,7 +31,6 @@ from compression.nets.plan import (
     Standardisation,
     Step,
 )
-from compression.nets.quantize import codes_and_scale
 from compression.nets.unroll import Unrolled, averaged, convolved_input, is_unrolled
 
 __all__ = ["Network", "Unit", "decoded", "run"]
@@ -160,27 +159,27 @@ class Unit(nn.Module):
             gradient.mul_(self.mask)
 
     @torch.no_grad()
-    def written(self, weigh: float = 1.0, shift: float = 1.0) -> Weights:
+    def written(self, coded: tuple[Tensor, Tensor] | None, weigh: float = 1.0, shift: float = 1.0) -> Weights:
         """Return codes, float16 scales and biases with the normalisation folded in: what the file holds.
 
         Args:
+            coded: Codes of the weight and scales of its channels; None where it is written as floats.
             weigh: Factor of the weight, which its scales take.
             shift: Factor of the bias.
         """
         axis = self.channel_axis
-        shape = [1] * self.weight.dim()
-        shape[axis] = -1
         gain, bias = torch.ones(self.weight.shape[axis]), self.bias
         norm = self.normalisation
         if norm is not None:
             gain = norm.weight / torch.sqrt(norm.get_buffer("running_var") + norm.eps)
             bias = norm.bias - norm.get_buffer("running_mean") * gain
         bias16, gain = None if bias is None else _half(bias * shift), gain * weigh
-        if not self.coding.is_integer:
+        if coded is None:
+            shape = [1] * self.weight.dim()
+            shape[axis] = -1
             return Weights((self.weight * gain.reshape(shape)).contiguous().numpy(), None, bias16)
-        weight = self.weight if self.mask is None else self.weight * self.mask
-        codes, scale = codes_and_scale(weight, self.coding, channel_axis=axis)
-        return Weights(codes.contiguous().numpy().astype(np.int16), _half(scale.flatten() * gain), bias16)
+        codes, scale = coded
+        return Weights(codes.contiguous().numpy().astype(np.int16), _half(scale * gain), bias16)
 
 
 class Network(nn.Module):
@@ -263,16 +262,20 @@ class Network(nn.Module):
         Where activations are codes, layers take in their scales: those of a convolution lead from codes to codes, in
         shares of `INPUT_STEP`, and so does its bias; those of the last layer lead from codes to its values.
         """
+        integer = {name: unit.thinned.detach() for name, unit in self.units.items() if unit.coding.is_integer}
+        coded: dict[str, tuple[Tensor, Tensor]] = {}
+        for names, grid in self._made_grids(integer):
+            coded.update(zip(names, grid.codes([integer[name] for name in names]), strict=True))
         if self.activations is None:
-            return {name: unit.written() for name, unit in self.units.items()}
+            return {name: unit.written(coded.get(name)) for name, unit in self.units.items()}
         made = {}
         for name, unit in self.units.items():
             step, scale = unit.step, self.activations.scale
             if isinstance(step, Linear):
-                made[name] = unit.written(scale(step.source))
+                made[name] = unit.written(coded.get(name), scale(step.source))
                 continue
             shift = 1 / (INPUT_STEP * scale(name))
-            weights = unit.written(unit.coding.unit * scale(step.source) * shift, shift)
+            weights = unit.written(coded[name], unit.coding.unit * scale(step.source) * shift, shift)
             assert weights.scale is not None
             made[name] = replace(weights, scale=_normal(weights.scale))
         return made

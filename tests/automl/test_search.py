@@ -13,8 +13,8 @@ from automl.settings import Settings
 from automl.space import TabularSettings
 from engine.backends.settings import BackendSettings
 from engine.errors import SettingsError
-from engine.finisher import FinishSettings
 from engine.load import DataSettings, load
+from engine.winners import FinishSettings
 
 FAMILIES = ["constant", "linear", "tree", "additive"]
 QUICK = ("backend=serial", "budget=3", "quiet=true", f"space.families=[{','.join(FAMILIES)}]")

@@ -24,8 +24,8 @@ from engine.backends.settings import BackendSettings
 from engine.checks.families import family_checks
 from engine.data import Signature
 from engine.errors import DataError, SettingsError
-from engine.finisher import FinishSettings
 from engine.load import DataSettings, load
+from engine.winners import FinishSettings
 
 ROWS = np.zeros((2, 1, 8, 8), np.float32)
 

@@ -90,6 +90,34 @@ def network_of(side):
     return Network(Plan(signature, steps)).to(memory_format=torch.channels_last).train()
 
 
+def test_a_weight_at_the_edge_of_its_code_is_written_as_it_was_trained():
+    steps = (
+        Convolution("stem", "x", 1, 16, 3, 2, False, True, "ternary", "input", "g"),
+        Convolution("wide", "stem", 16, 32, 3, 2, False, True, "ternary", "g", "h"),
+        Convolution("last", "wide", 32, 16, 3, 2, False, True, "ternary", "h", "h"),
+        Mean("mean", "last"),
+        Linear("head", "mean", 16, 2, "int4", "h"),
+    )
+    torch.manual_seed(0)
+    plan = Plan(Signature("images", "classification", (1, 64, 64), "uint8", ("a", "b")), steps)
+    network = Network(plan).to(memory_format=torch.channels_last)
+    unit = network.units["wide"]
+    for _ in range(10):
+        with torch.no_grad():
+            unit.weight.normal_()
+            first = unit.weight[:, 0, 0, 0]
+            for _ in range(60):  # the threshold of ternary codes depends on this weight, too
+                first.copy_(0.7 * unit.weight.abs().mean(dim=(1, 2, 3)))
+            edge = first.clone()
+        for last_bits in range(-4, 5):  # where sums in another order decide otherwise
+            with torch.no_grad():
+                first.copy_(edge * (1 + last_bits * 2**-23))
+            network.quantize()
+            codes = torch.from_numpy(network.written()["wide"].codes) - unit.coding.offset
+            assert unit.shown is not None
+            assert torch.equal(torch.sign(unit.shown), torch.sign(codes.float()))
+
+
 @pytest.mark.parametrize("side", [8, 40])  # small maps are unrolled, large ones are not
 @pytest.mark.parametrize("is_quantized", [False, True])
 def test_gradients_reach_weights_as_if_what_was_shown_were_them(side, is_quantized):

@@ -7,7 +7,7 @@ from toy import Toy
 from toy_search import searched
 
 from engine.ending import ending
-from engine.finisher import FinishSettings
+from engine.winners import FinishSettings
 
 
 @dataclass(frozen=True)

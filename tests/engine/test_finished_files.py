@@ -18,10 +18,10 @@ def test_finished_files_are_taken_over_by_a_second_run(tmp_path):
     count = len(search.family.finished)
     assert count == len(search.study.front)
     told = []
-    second = search.finish(test=toy_test(), watch=lambda finished, of: told.append((finished, of)))
+    second = search.finish(test=toy_test(), watch=lambda *status: told.append(status))
     assert len(search.family.finished) == count
     assert [m.artifact.sha256 for m in second] == [m.artifact.sha256 for m in first]
-    assert told == [(count, count)]
+    assert told == [(count, count, 0.0)]
 
 
 def test_half_written_results_are_not_taken_over(tmp_path):

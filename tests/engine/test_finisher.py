@@ -11,6 +11,7 @@ from toy import candidate, toy_test
 
 from engine.artifact import Artifact
 from engine.data import Rows
+from engine.winners import FinishSettings
 from engine.work import Finish, Work
 
 CARD_KEYS = {
@@ -171,8 +172,12 @@ def test_those_that_are_not_trained_long_ship_as_they_are(tmp_path):
 
 def test_progress_is_told(tmp_path):
     search, told = Search(tmp_path / "run"), []
-    search.finish(members=3, watch=lambda finished, of: told.append((finished, of)))
-    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    search.finish(members=3, watch=lambda *status: told.append(status))
+    assert [status[:2] for status in told] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    took = {trial.candidate.key: trial.seconds for trial in search.study.ended() if trial.is_paid}
+    expected = [FinishSettings().effort * took[found.key] for found, _, _ in search.family.finished]
+    assert told[0][2] == pytest.approx(sum(expected))
+    assert told[-1][2] == 0
 
 
 def test_a_finished_file_longer_than_its_trial_is_a_failure_of_the_family(tmp_path):

@@ -45,6 +45,14 @@ def test_a_quick_front_leaves_more_time_to_search():
     assert between < kept_share([trial(0, 3.0), trial(1, 4.0)])
 
 
+def test_what_the_finisher_takes_is_expected_without_a_limit_too():
+    reserve, study = Reserve(1000.0, None, 2, 1, 10.0, 48), Searched()
+    study.front = study.front.joined_by(trial(0, 4.0).points)
+    reserve.told(study, trial(0, 4.0))
+    assert reserve.expected_seconds == pytest.approx(10 * (4.0 / 2 + 4.0), rel=0.02), "a teacher, then the winner"
+    assert study.deadline is None
+
+
 def test_each_file_is_trained_again_on_one_fold():
     in_folds = kept_share([trial(0, 15.0), trial(1, 15.0)], folds=5)
     assert in_folds == pytest.approx(kept_share([trial(0, 3.0), trial(1, 3.0)]))

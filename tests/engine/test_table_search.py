@@ -10,10 +10,10 @@ from toy import Toy
 from engine import evaluate, predict
 from engine.artifact import Artifact
 from engine.errors import DataError
-from engine.finisher import FinishSettings
 from engine.launch import Named, SearchSettings, search
 from engine.load import DataSettings, load_frame
 from engine.threshold import ThresholdSettings
+from engine.winners import FinishSettings
 
 ROWS = 300
 

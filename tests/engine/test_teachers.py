@@ -74,7 +74,7 @@ def test_a_teacher_of_the_users_leaves_nothing_to_train_first(tmp_path):
 
 def test_a_second_run_takes_the_teacher_over(tmp_path):
     search, told = Search(tmp_path / "run"), []
-    first = search.finish(teach_first=True, watch=lambda finished, of: told.append((finished, of)))
+    first = search.finish(teach_first=True, watch=lambda finished, of, _left: told.append((finished, of)))
     count = len(search.family.finished)
     assert count == len(search.study.front) + 1
     assert told[0] == (0, count - 1)

@@ -3,7 +3,7 @@
 import json
 
 from engine.backends.settings import BackendSettings
-from engine.finisher import FinishSettings
+from engine.winners import FinishSettings
 from nas import search
 from nas.cells import CellsSettings
 from nas.settings import Settings, TrainSettings

@@ -19,9 +19,9 @@ import yaml
 
 from engine.backends.settings import BackendSettings
 from engine.errors import EngineError, RecordError, SettingsError
-from engine.finisher import FinishSettings
 from engine.launch import Named
 from engine.load import DataSettings, load
+from engine.winners import FinishSettings
 from nas import search
 from nas.cells import CellsSettings
 from nas.settings import Settings, TrainSettings

@@ -10,11 +10,11 @@ from engine.backends.settings import BackendSettings
 from engine.checks.families import family_checks
 from engine.data import Dataset, Rows, Signature, Split
 from engine.errors import DataError, SettingsError
-from engine.finisher import FinishSettings
 from engine.load import DataSettings, load
 from engine.settings import build
 from engine.show import describe_run
 from engine.tables import read_cards, size_of
+from engine.winners import FinishSettings
 from rules.demands import demands_of
 from rules.family import RuleModels
 from rules.generators.constraints import Constraints
