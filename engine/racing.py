@@ -64,7 +64,7 @@ class Race:
 
     Example:
         >>> race = Race(0.1, (Forecast(0.25, 0.0, (1.0,), 0.5),))
-        >>> race.estimate([(0.25, 0.12)]), race.estimate([(0.25, 0.5)])
+        >>> race.estimate([(0.25, 0.11)]), race.estimate([(0.25, 0.5)])
         (None, 0.5)
     """
 
