@@ -141,13 +141,13 @@ class Tables:
         candidate: Candidate,
         data: Dataset,
         *,
-        teacher: Artifact | None,
+        teachers: Sequence[Artifact],
         max_bytes: int | None,
         seed: int,
         refit: bool,
     ) -> Artifact:
         """Train as in the trial and measure on the last fold; with `refit`, ship what is trained on all rows."""
-        del seed, teacher  # the space trains its own teacher
+        del seed, teachers  # the space trains its own teacher
         valid = data.valid(-1)
         table = table_of(data)
         paper = Paper.of(table, np.asarray(data.splits[-1].valid))

@@ -98,7 +98,7 @@ class Family(Protocol):
         candidate: Candidate,
         data: Dataset,
         *,
-        teacher: Artifact | None,
+        teachers: Sequence[Artifact],
         max_bytes: int | None,
         seed: int,
         refit: bool,
@@ -108,8 +108,9 @@ class Family(Protocol):
         Args:
             candidate: In canonical form.
             data: As for `build`.
-            teacher: A finished file whose outputs the winner may learn from.
-            max_bytes: The result must not be longer.
+            teachers: Finished files whose outputs, in the mean, the winner may learn from.
+            max_bytes: The result must not be longer. None: it is not shipped but teaches, so that a family may build
+                what is larger than the candidate, and knows more.
             seed: Of everything random.
             refit: Whether to use the validation rows for training too.
         """

@@ -26,11 +26,20 @@ from engine.groups import group_report
 from engine.intervals import wilson
 from engine.record import RunFolder
 from engine.score import error_of, latency_us
+from engine.space import Candidate
 from engine.study import LOSSES_ALLOWED, seed_of
 from engine.tables import write_front_csv
 from engine.threshold import Decision, ThresholdSettings, choose_decision
 from engine.trial import Point, Trial
-from engine.winners import FinishSettings, Pace, count_in_time, seconds_by_key, seconds_to_test, spread
+from engine.winners import (
+    FinishSettings,
+    Pace,
+    count_in_time,
+    seconds_by_key,
+    seconds_to_teach,
+    seconds_to_test,
+    spread,
+)
 from engine.work import Build, Done, Finish
 
 __all__ = ["Finisher", "Member"]
@@ -110,8 +119,9 @@ class Finisher:
             winners = spread(front, self.settings.members)
             self._until = self._end_of_training(list(files.values())) if is_training else None
             seconds = seconds_by_key(trials) if is_training else None
-            teacher = self.teacher or self._best_teacher(winners, files[front.points[0].sha256], seconds)
-            finished = self._finished(winners, teacher, seconds)
+            own = files[front.points[0].sha256]
+            teachers = (self.teacher,) if self.teacher else self._teachers(winners, own, seconds)
+            finished = self._finished(winners, teachers, seconds)
         members = [
             self._member(point, files[point.sha256], finished.get(point.candidate.key), front.cost) for point in front
         ]
@@ -147,36 +157,43 @@ class Finisher:
         self.folder.forget(set(files))
         return files
 
-    def _best_teacher(self, winners: Sequence[Point], own: Artifact, seconds: Mapping[str, float] | None) -> Artifact:
-        """Return the best member as it teaches: trained long without a teacher, never on the rows that choose.
+    def _teachers(
+        self, winners: Sequence[Point], own: Artifact, seconds: Mapping[str, float] | None
+    ) -> tuple[Artifact, ...]:
+        """Return the best member as it teaches: trained long without a limit, never on the rows that choose.
+
+        Several differ in their seeds alone.
 
         Args:
             winners: The best one first.
             own: Its trial's file, which teaches where no other can be had.
             seconds: Of their trials, by key; None to train nothing.
         """
-        best = winners[0]
-        place = self._place(best, None, refit=False)
-        if not self.settings.teach_first or _is_whole(place):
-            return Artifact.load(place) if self.settings.teach_first else own
-        if seconds is None or not self._has_time_to_teach(winners, seconds):
-            return own
-        taught: list[Artifact] = []
+        if not self.settings.teachers:
+            return (own,)
+        candidate = winners[0].candidate
+        seeds = [seed_of(self.seed + number, candidate) for number in range(self.settings.teachers)]
+        places = [self._place(candidate, seed, None) for seed in seeds]
+        tasks = [
+            Finish(number, candidate, seed, None, refit=False, deadline=self._until)
+            for number, (seed, place) in enumerate(zip(seeds, places, strict=True))
+            if not _is_whole(place)
+        ]
+        if tasks and (seconds is None or not self._has_time_to_teach(winners, seconds)):
+            return (own,)
 
-        def keep(_task: Build | Finish, done: Done) -> None:
+        def keep(task: Build | Finish, done: Done) -> None:
             for artifact in done.artifacts:
-                taught.append(_timed(artifact, done))
-                taught[-1].save(place)
+                _timed(artifact, done).save(places[task.number])
 
-        own_seconds, others = self._supposed(winners, seconds)
-        self.watch(0, len(winners), own_seconds + sum(others) / self.backend.slots)
-        limit = int(best.values["bytes"])
-        seed, until = seed_of(self.seed, best.candidate), self._until
-        self._collect([Finish(0, best.candidate, seed, limit, refit=False, deadline=until)], keep)
-        return taught[0] if taught else own
+        if tasks and seconds is not None:
+            first, others = self._supposed(winners, seconds)
+            self.watch(0, len(winners), first + sum(others) / self.backend.slots)
+            self._collect(tasks, keep)
+        return tuple(Artifact.load(place) for place in places if _is_whole(place)) or (own,)
 
     def _finished(
-        self, winners: Sequence[Point], teacher: Artifact, seconds: Mapping[str, float] | None
+        self, winners: Sequence[Point], teachers: tuple[Artifact, ...], seconds: Mapping[str, float] | None
     ) -> dict[str, Artifact]:
         """Take over results of an earlier run, and train the other winners: largest first, in a limited time quickest.
 
@@ -184,15 +201,16 @@ class Finisher:
         """
         found: dict[str, Artifact] = {}
         tasks: list[Finish] = []
+        places: dict[int, Path] = {}
         for number, point in enumerate(winners):
-            place = self._place(point, teacher, refit=self.refit)
-            if _is_whole(place):
-                found[point.candidate.key] = Artifact.load(place)
+            limit, seed = int(point.values["bytes"]), seed_of(self.seed, point.candidate)
+            places[number] = self._place(point.candidate, seed, limit, teachers)
+            if _is_whole(places[number]):
+                found[point.candidate.key] = Artifact.load(places[number])
             elif seconds is not None:
-                limit, seed = int(point.values["bytes"]), seed_of(self.seed, point.candidate)
-                tasks.append(Finish(number, point.candidate, seed, limit, self.refit, teacher, self._until))
+                tasks.append(Finish(number, point.candidate, seed, limit, self.refit, teachers, self._until))
         costs = {task.number: (seconds or {}).get(task.candidate.key, 0.0) for task in tasks}
-        sizes = {task.number: -(self.family.macs(task.candidate) or task.max_bytes) for task in tasks}
+        sizes = {task.number: -(self.family.macs(task.candidate) or task.max_bytes or 0) for task in tasks}
         first = sizes if self._until is None else costs
         tasks.sort(key=lambda task: (first[task.number], task.number))
         pace = Pace(self.settings.effort * (2 if self.refit else 1))
@@ -207,7 +225,7 @@ class Finisher:
         def keep(task: Build | Finish, done: Done) -> None:
             for artifact in done.artifacts:
                 timed = _timed(artifact, done)
-                timed.save(self._place(winners[task.number], teacher, refit=self.refit))
+                timed.save(places[task.number])
                 found[task.candidate.key] = timed
             if done.error:
                 self._failures[task.candidate.key] = done.error
@@ -231,20 +249,23 @@ class Finisher:
         return Deadline(self.deadline.moment - self.writing_seconds - told)
 
     def _has_time_to_teach(self, winners: Sequence[Point], seconds: Mapping[str, float]) -> bool:
-        """Say whether the best member can be trained once more before all winners are."""
+        """Say whether teachers can be trained before all winners are."""
         if self._until is None:
             return True
         first, costs = self._supposed(winners, seconds)
         return count_in_time(sorted(costs), self._until.left() - first, self.backend.slots) == len(winners)
 
     def _supposed(self, winners: Sequence[Point], seconds: Mapping[str, float]) -> tuple[float, list[float]]:
-        """Return the seconds that the best one is supposed to take before it teaches, and those of all winners."""
+        """Return the seconds that teachers are supposed to take, and those of all winners."""
         costs = [self.settings.effort * seconds.get(point.candidate.key, 0.0) for point in winners]
-        return costs[0], [cost * (2 if self.refit else 1) for cost in costs]
+        teaching = seconds_to_teach(costs[0], self.settings.teachers, self.backend.slots)
+        return teaching, [cost * (2 if self.refit else 1) for cost in costs]
 
-    def _place(self, point: Point, teacher: Artifact | None, *, refit: bool) -> Path:
-        sha256 = None if teacher is None else teacher.sha256
-        text = json.dumps([point.candidate.key, self.seed, sha256, refit, self.settings.effort, point.values["bytes"]])
+    def _place(self, candidate: Candidate, seed: int, limit: int | None, teachers: Sequence[Artifact] = ()) -> Path:
+        """Return where a file is kept, for whatever makes it another one; those that teach have no limit."""
+        refit = self.refit and limit is not None
+        told = [candidate.key, seed, [teacher.sha256 for teacher in teachers], refit, self.settings.effort, limit]
+        text = json.dumps(told)
         return self.folder.path / "finished" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _collect(

@@ -250,7 +250,9 @@ def _deadline(start: float, seconds: float | None, share: float = 1.0) -> Deadli
 
 def _reserve(settings: SearchSettings, loaded: Loaded, start: float, slots: int, *, refit: bool) -> Reserve:
     finish, folds = settings.finish, len(loaded.dataset.splits)
-    return Reserve(start, settings.seconds, slots, folds, finish.effort * (2 if refit else 1), finish.members)
+    return Reserve(
+        start, settings.seconds, slots, folds, finish.effort * (2 if refit else 1), finish.members, finish.teachers
+    )
 
 
 def _grace(settings: SearchSettings) -> float | None:

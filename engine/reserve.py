@@ -9,6 +9,7 @@ from engine.deadline import Deadline
 from engine.front import Front
 from engine.study import Study
 from engine.trial import Trial
+from engine.winners import seconds_to_teach
 
 __all__ = ["FINISH_SHARE", "Reserve"]
 
@@ -30,7 +31,8 @@ class Reserve:
         folds: That a trial trains on.
         trainings: On one fold, that a member costs the finisher.
         members: Of the front that are trained again, at most.
-        expected_seconds: That the finisher takes for the front so far, the training of a teacher included.
+        teachers: That are trained before.
+        expected_seconds: That the finisher takes for the front so far, that of teachers included.
     """
 
     start: float
@@ -39,6 +41,7 @@ class Reserve:
     folds: int
     trainings: float
     members: int
+    teachers: int = 0
     expected_seconds: float = 0.0
     _spent: dict[str, float] = field(default_factory=dict)  # seconds of one fold, by the key of a file's candidate
     _front: Front | None = None
@@ -52,7 +55,9 @@ class Reserve:
             return
         self._front = study.front
         costs = sorted((self._spent.get(point.candidate.key, 0.0) for point in study.front), reverse=True)
-        training = sum(costs[: self.members]) / self.slots + max(costs[: self.members], default=0.0)
+        longest = max(costs[: self.members], default=0.0)
+        teaching = seconds_to_teach(longest, self.teachers, self.slots) or longest  # the last of winners ends alone
+        training = sum(costs[: self.members]) / self.slots + teaching
         self.expected_seconds = self.trainings * training + EACH_SECONDS * len(study.front)
         if self.seconds is not None:
             kept = min(FINISH_SHARE, max(LEAST_SHARE, SAFETY * self.expected_seconds / self.seconds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,11 @@ from engine.errors import SettingsError
 from engine.front import Front
 from engine.trial import Point, Trial
 
-__all__ = ["FinishSettings", "Pace", "count_in_time", "seconds_by_key", "seconds_to_test", "spread"]
+__all__ = ["FinishSettings", "Pace", "count_in_time", "seconds_by_key", "seconds_to_teach", "seconds_to_test", "spread"]
 
 MAX_EFFORT = 1000
+MAX_TEACHERS = 16
+TEACHING = 1.2  # of a winner's training: what teaches is wider, in full precision, and trained for fewer steps
 MARGIN = 1.3  # of the time that tasks took so far
 TIMED_ROWS = 128  # of the test rows, which tell how long all of them take
 LATENCY_ROWS = 110  # that `engine.score.latency_us` runs one by one
@@ -35,17 +38,19 @@ class FinishSettings:
         effort: How many times longer than in a trial.
         refit: Whether the shipped file is trained on validation rows too; by default when there are fewer than
             10,000 training rows.
-        teach_first: Whether the best member is trained long first, on training rows alone, to teach all winners;
-            otherwise, and where the time is too short, its trial's own file teaches.
+        teachers: How many times the best member is trained long first, without a limit of its size and on training rows
+            alone, to teach all winners together; with 0, and where the time is too short, its trial's own file teaches.
     """
 
     members: int = 16
     effort: float = 3.0
     refit: bool | None = None
-    teach_first: bool = False
+    teachers: int = 0
 
     def __post_init__(self) -> None:
         problems = [f"finish.members must be at least 0, got {self.members}."] if self.members < 0 else []
+        if not 0 <= self.teachers <= MAX_TEACHERS:
+            problems.append(f"finish.teachers must be in [0, {MAX_TEACHERS}], got {self.teachers}.")
         if not 0 < self.effort <= MAX_EFFORT:
             problems.append(f"finish.effort must be in (0, {MAX_EFFORT}], got {self.effort}.")
         if problems:
@@ -128,6 +133,21 @@ class Pace:
     def expected(self, cost: float) -> float:
         """Return the seconds to expect of one whose trial took `cost` seconds."""
         return cost * (MARGIN * median(self._learned) if self._learned else self.supposed)
+
+
+def seconds_to_teach(cost: float, teachers: int, slots: int) -> float:
+    """Return how long teachers are supposed to take until the last one has ended.
+
+    Args:
+        cost: Seconds of the best member's own long training.
+        teachers: To train.
+        slots: Trainings at once.
+
+    Example:
+        >>> seconds_to_teach(10.0, 2, 2) == seconds_to_teach(10.0, 1, 2) < seconds_to_teach(10.0, 2, 1)
+        True
+    """
+    return TEACHING * cost * math.ceil(teachers / slots)
 
 
 def seconds_by_key(trials: Sequence[Trial]) -> dict[str, float]:

@@ -53,14 +53,17 @@ class Build:
 @final
 @dataclass(frozen=True)
 class Finish:
-    """Train one winner long; the result is at most `max_bytes` long, and there by the deadline, or not at all."""
+    """Train one winner long; the result is at most `max_bytes` long, and there by the deadline, or not at all.
+
+    Without `max_bytes` it is not shipped but teaches.
+    """
 
     number: int
     candidate: Candidate
     seed: int
-    max_bytes: int
+    max_bytes: int | None
     refit: bool
-    teacher: Artifact | None = None
+    teachers: tuple[Artifact, ...] = ()
     deadline: Deadline | None = None
 
 
@@ -162,12 +165,12 @@ class Work:
         artifact = self.family.finish(
             task.candidate,
             self.data,
-            teacher=task.teacher,
+            teachers=task.teachers,
             max_bytes=task.max_bytes,
             seed=task.seed,
             refit=task.refit,
         )
-        if artifact.size > task.max_bytes:
+        if task.max_bytes is not None and artifact.size > task.max_bytes:
             raise FamilyError(f"finish must give at most {task.max_bytes} bytes, got {artifact.size}.")
         values = {"error": float(artifact.card["validation"]["error"]), "bytes": float(artifact.size)}
         return Done((Point(task.candidate, values, artifact.sha256),), (artifact,))

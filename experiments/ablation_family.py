@@ -70,13 +70,13 @@ class Variant:
         candidate: Candidate,
         data: Dataset,
         *,
-        teacher: Artifact | None,
+        teachers: Sequence[Artifact],
         max_bytes: int | None,
         seed: int,
         refit: bool,
     ) -> Artifact:
         """Finish as the family does."""
-        return self.family.finish(candidate, data, teacher=teacher, max_bytes=max_bytes, seed=seed, refit=refit)
+        return self.family.finish(candidate, data, teachers=teachers, max_bytes=max_bytes, seed=seed, refit=refit)
 
 
 def listed(family: Family, candidates: Sequence[Candidate]) -> Variant:

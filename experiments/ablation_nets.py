@@ -19,6 +19,7 @@ from compression.graphs.automatic import smallest_within
 from compression.graphs.fold import simplified
 from compression.graphs.integer import quantized_by_runtime
 from compression.graphs.unpack import unpacked
+from compression.nets.train import Recipe
 from engine.artifact import Artifact
 from engine.data import Rows
 from engine.launch import Named, Run, search
@@ -28,7 +29,7 @@ from engine.space import Candidate
 from experiments.ablation_family import Variant, listed
 from experiments.ablation_fronts import Arm, File, arm_of, files_of, seconds_of, timed, trials_of
 from nas.cells import CellsSettings, Genome, Stage, edges
-from nas.family import Networks, recipe_for
+from nas.family import Networks
 from nas.search import run as search_networks
 from nas.settings import Settings
 
@@ -106,7 +107,7 @@ class Nets:
 
         def complete(loaded: Loaded) -> tuple[Settings, Variant]:
             signature = loaded.dataset.signature
-            recipe = recipe_for(signature, len(loaded.dataset.splits[0].train), vars(self.settings.train))
+            recipe = Recipe(**vars(self.settings.train))
             finish, metric = self.settings.finish, self.settings.metric
             networks = Networks(self.settings.space, signature, recipe, finish.effort, metric)
             most = math.inf if max_bytes is None else max_bytes

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from automl.family import Tables
 from automl.space import TabularSettings
+from compression.nets.train import Recipe
 from engine.artifact import Artifact
 from engine.command import main_guard
 from engine.data import Signature
@@ -40,7 +41,7 @@ from engine.settings import build, from_arguments
 from engine.space import Candidate
 from engine.trial import Point, State, Trial
 from engine.work import Build, Done
-from nas.family import Networks, macs_for, recipe_for
+from nas.family import Networks, macs_for
 from nas.settings import Settings
 from nas.space import space_named
 from rules.family import RuleModels
@@ -137,7 +138,7 @@ def problem_of(space: str) -> Problem:
     elif space == "rules":
         family = RuleModels(RulesSettings(), signature)
     else:
-        family = Networks(space_named(space).settings(), signature, recipe_for(signature, 10_000, {}))
+        family = Networks(space_named(space).settings(), signature, Recipe())
         limits = ((Objective("macs", "", macs_for(signature)), family.macs),)
     size = Objective("bytes", "bytes", Settings().max_bytes)
     return Problem(
@@ -198,7 +199,7 @@ def past_of(n_trials: int, *, seed: int = 0) -> Past:
     """Return the default search of networks on digits after so many trials."""
     settings, dataset = Settings(), load(DataSettings(), seed=0).dataset
     signature = dataset.signature
-    recipe = recipe_for(signature, len(dataset.splits[0].train), vars(settings.train))
+    recipe = Recipe(**vars(settings.train))
     family = Networks(settings.space, signature, recipe, settings.finish.effort, settings.metric)
     problem = Problem(
         family.space,

@@ -29,16 +29,15 @@ from nas.finish import finish
 from nas.measure import measured
 from nas.ranges import EXECUTIONS
 from nas.space import Genome, NetworkSpace, SpaceSettings, space_named
+from nas.teach import teach
 
-__all__ = ["Networks", "macs_for", "recipe_for"]
+__all__ = ["Networks", "macs_for"]
 
-LONG_EPOCHS = 20  # from here on images are moved; a short training only gets worse by it
 MACS_A_ROOT = 200_000
 DEPTH_UNIT = 5.0  # layers that count as much as a factor of ten in size
 SIZE_UNIT = 10.0  # of log bytes: little, since errors are learned from the exact size too
 EXECUTION = "execution"  # the gene that all spaces have
 CODED_STEP = {"step": "activations quantized", "detail": "eight bits, in training; integer kernels multiply them"}
-PIXELS_A_SHIFT = 14  # images move by up to one pixel for each 14 of their side: 8 x 8 not at all, 28 x 28 by two
 
 
 @final
@@ -154,25 +153,27 @@ class Networks:
         candidate: Candidate,
         data: Dataset,
         *,
-        teacher: Artifact | None,
+        teachers: Sequence[Artifact],
         max_bytes: int | None,
         seed: int,
         refit: bool,
     ) -> Artifact:
-        """Train a winner long, with a teacher's probabilities where there is one."""
-        genome = self.genome(candidate)
+        """Train a winner long, with the probabilities of teachers where there are some; or a teacher."""
+        genome, recipe = self.genome(candidate), self.recipe.scaled(self.effort)
+        if max_bytes is None:
+            return teach(self.kind.plan(genome, self.signature), data, recipe, seed=seed, metric=self.metric)
         artifact = finish(
             self._kind(candidate),
             genome,
             self.signature,
             data,
-            self.recipe.scaled(self.effort),
-            teacher=teacher,
+            recipe,
+            teachers=teachers,
             seed=seed,
             refit=refit,
             metric=self.metric,
         )
-        if max_bytes is not None and artifact.size > max_bytes:
+        if artifact.size > max_bytes:
             raise AssertionError(f"a finished file has {artifact.size} bytes, its trial had {max_bytes}")
         return artifact
 
@@ -205,22 +206,6 @@ class Networks:
 
     def _canonical(self, candidate: Candidate) -> Genome:
         return _canonical(self.kind, self.settings, candidate)
-
-
-def recipe_for(signature: Signature, rows: int, given: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a trial: what the user gave, and what suits the data for the rest.
-
-    Args:
-        signature: Of the data.
-        rows: Training rows.
-        given: Fields of `Recipe`; None for what the data shall decide.
-    """
-    chosen = {name: value for name, value in given.items() if value is not None}
-    recipe = Recipe(**chosen)
-    epochs = max(recipe.epochs, recipe.steps * recipe.batch_rows / rows)
-    if "shift" in chosen or epochs < LONG_EPOCHS or signature.kind != "images":
-        return recipe
-    return replace(recipe, shift=min(signature.shape[1:]) // PIXELS_A_SHIFT)
 
 
 def macs_for(signature: Signature) -> int:

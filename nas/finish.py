@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -14,6 +15,7 @@ from engine.data import Dataset, Rows, Signature, concatenate
 from engine.score import error_of
 from nas.measure import measured
 from nas.space import Genome, NetworkSpace
+from nas.teach import opinions
 
 __all__ = ["finish"]
 
@@ -25,7 +27,7 @@ def finish(
     data: Dataset,
     recipe: Recipe,
     *,
-    teacher: Artifact | None,
+    teachers: Sequence[Artifact],
     seed: int,
     refit: bool,
     metric: str,
@@ -36,12 +38,12 @@ def finish(
         The file, whose card tells the validation error of the training without validation rows.
     """
     train_rows, valid = data.train(-1), data.valid(-1)
-    first = _trained(kind, genome, signature, train_rows, recipe, teacher, seed)
+    first = _trained(kind, genome, signature, train_rows, recipe, teachers, seed)
     artifact = export(first, valid.inputs()["x"], seed=seed, is_winner=True)
     error = error_of(artifact.outputs(valid.inputs()), valid, metric=metric, task=signature.task)
     card = {"validation": {"error": error, "rows": len(valid)}, "refit": refit}
     if refit:
-        second = _trained(kind, genome, signature, concatenate([train_rows, valid]), recipe, teacher, seed)
+        second = _trained(kind, genome, signature, concatenate([train_rows, valid]), recipe, teachers, seed)
         artifact = export(second, valid.inputs()["x"], seed=seed, is_winner=True)
     return replace(artifact, card={**artifact.card, **card})
 
@@ -52,16 +54,13 @@ def _trained(
     signature: Signature,
     rows: Rows,
     recipe: Recipe,
-    teacher: Artifact | None,
+    teachers: Sequence[Artifact],
     seed: int,
 ) -> Network:
-    soft = None
-    if teacher is not None:
-        soft = teacher.outputs(rows.inputs())
     torch.manual_seed(seed)
     return train(
         Network(measured(kind.plan(genome, signature), rows)),
-        Examples.of(rows, signature, soft),
+        Examples.of(rows, signature, opinions(teachers, rows, mirrored=recipe.flip and signature.kind == "images")),
         recipe,
         counts=kind.kept(genome),
         seed=seed,

@@ -30,21 +30,21 @@ def run(settings: Settings) -> Run:
         >>> result.members[0].artifact.size  # doctest: +SKIP
         2214
     """
+    from compression.nets.train import Recipe
     from engine.launch import search
     from engine.metrics import default_metric
-    from nas.family import Networks, macs_for, recipe_for
+    from nas.family import Networks, macs_for
     from nas.ranges import EXECUTIONS
     from nas.settings import Settings as Defaults
 
     def complete(loaded: Loaded) -> tuple[Settings, Networks]:
         signature = loaded.dataset.signature
-        recipe = recipe_for(signature, len(loaded.dataset.splits[0].train), vars(settings.train))
         is_unfit = signature.task == "regression" and settings.metric == Defaults.metric
         metric = default_metric(signature) if is_unfit else settings.metric
         space: Any = settings.space
         if space.executions is None and settings.cost == "latency_us":
             space = replace(space, executions=EXECUTIONS)
-        family = Networks(space, signature, recipe, settings.finish.effort, metric)
+        family = Networks(space, signature, Recipe(**vars(settings.train)), settings.finish.effort, metric)
         return replace(settings, space=space, metric=metric, max_macs=settings.max_macs or macs_for(signature)), family
 
     return search(settings, complete, name=settings.space.name)

@@ -78,7 +78,7 @@ class Settings(SearchSettings):
 
     space: CellsSettings = field(default_factory=CellsSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
-    finish: FinishSettings = field(default_factory=lambda: FinishSettings(teach_first=True))
+    finish: FinishSettings = field(default_factory=lambda: FinishSettings(teachers=2))
     max_bytes: int | None = 65_536
 
 

@@ -31,11 +31,11 @@ class Counting(Toy):
         self.built.append(candidate)
         return super().build(candidate, data, **given)
 
-    def finish(self, candidate, data, *, teacher, max_bytes, **given):
-        self.finished.append((candidate, teacher and teacher.sha256, max_bytes))
+    def finish(self, candidate, data, *, teachers, max_bytes, **given):
+        self.finished.append((candidate, tuple(teacher.sha256 for teacher in teachers), max_bytes))
         if self.way == "fails":
             raise ZeroDivisionError("the long training broke")
-        artifact = super().finish(candidate, data, teacher=teacher, max_bytes=max_bytes, **given)
+        artifact = super().finish(candidate, data, teachers=teachers, max_bytes=max_bytes, **given)
         if self.way == "worse":
             validation = {"error": 0.9, "rows": artifact.card["validation"]["rows"]}
             return replace(artifact, card={**artifact.card, "validation": validation})
@@ -46,17 +46,17 @@ class Counting(Toy):
 
 
 class Pupil(Toy):
-    """A toy whose long training depends on who teaches it; the teacher's own can be made failing."""
+    """A toy whose long training depends on who teaches it; that of teachers can be made failing."""
 
     def __init__(self, way="", **given):
         super().__init__(**given)
         object.__setattr__(self, "way", way)
 
-    def finish(self, candidate, data, *, teacher, **given):
-        if teacher is None and self.way == "fails":
+    def finish(self, candidate, data, *, teachers, **given):
+        if not teachers and self.way == "fails":
             raise ZeroDivisionError("the teacher's training broke")
-        artifact = super().finish(candidate, data, teacher=teacher, **given)
-        lesson = 1.0 if teacher is None else 1.0 + int(teacher.sha256[:4], 16) / 65536
+        artifact = super().finish(candidate, data, teachers=teachers, **given)
+        lesson = 1.0 + sum(int(teacher.sha256[:4], 16) / 65536 for teacher in teachers)
         weights = self._weights(candidate, given["seed"]) * lesson
         return replace(artifact, model=self._file(candidate, weights.astype(np.float32)))
 
@@ -88,7 +88,7 @@ class Search:
         backend.start(Work(self.family, self.stored.folder, "accuracy"))
         return backend
 
-    def finisher(self, *, members=16, test=None, refit=False, validation_rows=None, teach_first=False, **given):
+    def finisher(self, *, members=16, test=None, refit=False, validation_rows=None, teachers=0, **given):
         rows = validation_rows or len(self.data.splits[0].valid)
         return Finisher(
             family=self.family,
@@ -98,7 +98,7 @@ class Search:
             test=test,
             metric="accuracy",
             seed=SEED,
-            settings=FinishSettings(members=members, teach_first=teach_first),
+            settings=FinishSettings(members=members, teachers=teachers),
             refit=refit,
             told={"split": {"seed": SEED, "validation_rows": rows}},
             **given,

@@ -81,13 +81,13 @@ class Pipelines:
         candidate: Candidate,
         data: Dataset,
         *,
-        teacher: Artifact | None,
+        teachers: Sequence[Artifact],
         max_bytes: int | None,
         seed: int,
         refit: bool,
     ) -> Artifact:
         """Measure the trial's file; with `refit`, ship the pipeline trained on all rows, if it is no longer."""
-        del teacher, seed
+        del teachers, seed
         valid = data.valid(0)
         first = self._file(candidate, data, "train", 0)
         error = error_of(first.outputs(valid.inputs()), valid, metric=self.metric, task=self.signature.task)

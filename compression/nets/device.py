@@ -60,9 +60,11 @@ class Precision:
 
     @staticmethod
     def on(device: torch.device, *, is_mixed: bool = True) -> Precision:
-        """Return float32 on cores and where nothing may be mixed; otherwise bfloat16, or float16 on older GPUs."""
-        if device.type == "cpu" or not is_mixed:
+        """Return float32 where nothing may be mixed and on older cores; else bfloat16, or float16 on older GPUs."""
+        if not is_mixed or (device.type == "cpu" and not _cores_multiply_bfloat16()):
             return Precision(device, torch.float32)
+        if device.type == "cpu":
+            return Precision(device, torch.bfloat16)
         return Precision(device, torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16)
 
     def forward(self) -> AbstractContextManager[None]:
@@ -72,3 +74,9 @@ class Precision:
     def scaler(self) -> torch.amp.GradScaler:
         """Return what keeps the gradients of float16 from vanishing; it does nothing at other precisions."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+
+def _cores_multiply_bfloat16() -> bool:
+    """Say whether this machine's cores have instructions for it; others would only take longer."""
+    told: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 does not tell
+    return bool(told.get("avx512_bf16") or told.get("amx_bf16"))

@@ -16,18 +16,20 @@ from compression.nets.device import Precision, device_for
 from compression.nets.distill import loss_gradient, loss_of, targets_of
 from compression.nets.flat import flattened
 from compression.nets.network import Network
-from compression.nets.plan import Convolution, Rescaling
+from compression.nets.plan import Convolution, Plan, Rescaling
 from compression.nets.prune import keep_channels
 from engine.data import Rows, Signature
 from engine.errors import StudyError
 
-__all__ = ["Batches", "Examples", "Recipe", "prepared", "train"]
+__all__ = ["Batches", "Examples", "Recipe", "prepared", "suited_shift", "train"]
 
 EVALUATION_ROWS = 1000  # for each report: a share of a short training that is hardly felt
 EVALUATION_BATCH = 250
 # Shares of the training: before channels are removed (0.25), before weights are quantized (0.4), and once after each.
 REPORTS = (0.12, 0.24, 0.39, 0.6)
 THINNING_STEPS = 10
+LONG_EPOCHS = 20
+PIXELS_A_SHIFT = 14  # 8 x 8 images are not moved at all, 28 x 28 by two
 
 
 @final
@@ -42,12 +44,13 @@ class Recipe:
         learning_rate: At its peak; it rises over the first tenth and falls along a cosine.
         weight_decay: Of AdamW.
         smoothing: Of the labels.
-        shift: Largest random shift of an image, in pixels along each axis.
+        shift: Largest random shift of an image, in pixels along each axis; None for `suited_shift`.
         flip: Whether to mirror images left to right at random.
         prune_at: Share of the training after which channels are removed.
         quantize_at: Share of the training after which weights are quantized.
         teacher_share: Of the loss, where there is a teacher.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one; there in mixed precision.
+        is_mixed: Whether cores that multiply bfloat16 do so too: wide layers are quicker, coded weights less exact.
     """
 
     steps: int = 400
@@ -56,12 +59,13 @@ class Recipe:
     learning_rate: float = 0.01
     weight_decay: float = 0.01
     smoothing: float = 0.05
-    shift: int = 0
+    shift: int | None = 0
     flip: bool = False
     prune_at: float = 0.25
     quantize_at: float = 0.4
     teacher_share: float = 0.7
     device: str = "auto"
+    is_mixed: bool = False
 
     def scaled(self, share: float) -> Recipe:
         """Return the recipe with this many times the steps and epochs."""
@@ -140,11 +144,15 @@ def train(
     torch.set_num_threads(1)
     device = device_for(recipe.device)
     spread = _spread(network)
-    precision = Precision.on(device, is_mixed=spread is None)
+    precision = Precision.on(device, is_mixed=spread is None and (recipe.is_mixed or device.type != "cpu"))
     scaler = precision.scaler()
-    batches = Batches(examples.to(device), recipe, seed)
     valid = None if valid is None else valid.to(device)
-    total = max(recipe.steps, math.ceil(recipe.epochs * len(examples) / batches.rows))
+    batch_rows = min(recipe.batch_rows, len(examples))
+    total = max(recipe.steps, math.ceil(recipe.epochs * len(examples) / batch_rows))
+    if recipe.shift is None:
+        epochs = total * batch_rows / len(examples)
+        recipe = replace(recipe, shift=suited_shift(network.plan.with_channels(dict(counts)), len(examples), epochs))
+    batches = Batches(examples.to(device), recipe, seed)
     removal, quantization = int(recipe.prune_at * total), int(recipe.quantize_at * total)
     batches.lay_out(network).train()
     optimiser, schedule = _optimiser(network, recipe, total, done=0)
@@ -177,6 +185,22 @@ def train(
     network.quantize()
     _measure_normalisation(network, batches)
     return _brought_home(network).eval()
+
+
+def suited_shift(plan: Plan, rows: int, epochs: float) -> int:
+    """Return by how many pixels images are moved, at most: one for each `PIXELS_A_SHIFT` of their shorter side.
+
+    None where the training is short, nor where there are fewer weights than rows: it only takes longer then to learn
+    as much.
+
+    Args:
+        plan: Of what is trained, after channels are removed.
+        rows: To learn from.
+        epochs: Over them.
+    """
+    if plan.dimensions != 2 or epochs < LONG_EPOCHS or plan.parameters < rows:
+        return 0
+    return min(plan.signature.shape[1:]) // PIXELS_A_SHIFT
 
 
 def _spread(network: Network) -> float | None:
@@ -272,7 +296,7 @@ class Batches:
         self.memory_format = torch.channels_last if self.is_image else torch.contiguous_format
         self._rng = torch.Generator().manual_seed(seed)
         self._order, self._place = torch.empty(0, dtype=torch.int64), 0
-        shift = recipe.shift if self.is_image else 0
+        shift = (recipe.shift or 0) if self.is_image else 0
         self._padded = torch.nn.functional.pad(examples.x, (shift,) * 4) if shift else examples.x
         self._shift = shift
 

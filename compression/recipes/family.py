@@ -131,7 +131,7 @@ class Recipes:
         candidate: Candidate,
         data: Dataset,
         *,
-        teacher: Artifact | None,  # noqa: ARG002
+        teachers: Sequence[Artifact],  # noqa: ARG002
         max_bytes: int | None,
         seed: int,
         refit: bool,

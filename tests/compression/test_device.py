@@ -46,7 +46,10 @@ def test_a_gpu_computes_in_mixed_precision_and_the_cpu_does_not(monkeypatch, has
     gpu = torch.device("cuda")
     assert Precision.on(gpu).dtype == dtype
     assert Precision.on(gpu, is_mixed=False).dtype == torch.float32
-    assert Precision.on(torch.device("cpu")).dtype == torch.float32
+    told = {"avx512_bf16": dtype == torch.bfloat16}
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: told, raising=False)
+    assert Precision.on(torch.device("cpu")).dtype == (dtype if told["avx512_bf16"] else torch.float32)
+    assert Precision.on(torch.device("cpu"), is_mixed=False).dtype == torch.float32
     assert Precision.on(gpu).scaler().is_enabled() == (dtype == torch.float16)
     assert not Precision.on(torch.device("cpu")).scaler().is_enabled()
 

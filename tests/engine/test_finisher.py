@@ -183,6 +183,6 @@ def test_progress_is_told(tmp_path):
 def test_a_finished_file_longer_than_its_trial_is_a_failure_of_the_family(tmp_path):
     search = Search(tmp_path / "run")
     teacher = search.folder.kept(search.study.front.points[0].sha256)
-    done = Work(search.family, search.stored.folder, "accuracy")(Finish(0, candidate(5), 0, 10, False, teacher))
+    done = Work(search.family, search.stored.folder, "accuracy")(Finish(0, candidate(5), 0, 10, False, (teacher,)))
     assert done.error == f"finish must give at most 10 bytes, got {search.family.bytes(candidate(5))}."
     assert not done.artifacts

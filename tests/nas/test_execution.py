@@ -133,7 +133,7 @@ def test_trained_networks_learn_in_integers_and_say_so():
     assert artifact.card["peak_memory"] < other.card["peak_memory"] / 2
     valid = data.valid(0)
     assert (artifact.outputs(valid.inputs()).argmax(1) == valid.y).mean() > 0.6
-    finished = family.finish(candidate, data, teacher=artifact, max_bytes=artifact.size, seed=0, refit=False)
+    finished = family.finish(candidate, data, teachers=(artifact,), max_bytes=artifact.size, seed=0, refit=False)
     assert finished.size == artifact.size
     assert finished.card["parity"]["flips"] == 0
     point = Point(candidate, {"error": 0.1, "bytes": float(artifact.size)})

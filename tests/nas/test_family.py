@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from compression.nets.layers import empty_weights, lower
 from compression.nets.network import Network
 from compression.nets.prune import channel_importance, keep_channels
-from compression.nets.train import Examples, Recipe, train
+from compression.nets.train import Examples, Recipe, suited_shift, train
 from engine.data import Signature
 from engine.errors import DataError, SettingsError, StudyError
 from engine.load import DataSettings, load
 from engine.teacher import checked_teacher
 from nas.cells import CellsSettings, Genome, Stage
-from nas.family import Networks, recipe_for
+from nas.family import Networks
 from nas.network import channel_counts, plan_of
 
 SIGNATURE = Signature("images", "classification", (1, 8, 8), "uint8", tuple(map(str, range(10))))
@@ -29,12 +29,13 @@ def digits():
     return load(DataSettings(), seed=0).dataset
 
 
-def test_images_are_moved_only_in_a_long_training():
+def test_images_are_moved_only_in_long_trainings_of_many_weights():
     large = Signature("images", "classification", (1, 28, 28), "uint8", ("a", "b"))
-    assert recipe_for(large, 48_000, {"shift": None}).shift == 0
-    assert recipe_for(large, 48_000, {"shift": None, "epochs": 30}).shift == 2
-    assert recipe_for(large, 48_000, {"shift": 1}).shift == 1
-    assert recipe_for(SIGNATURE, 1005, {"shift": None}).shift == 0
+    plan = plan_of(small(), large)
+    assert suited_shift(plan, plan.parameters, 20) == 2
+    assert suited_shift(plan, plan.parameters, 19) == 0
+    assert suited_shift(plan, plan.parameters + 1, 20) == 0
+    assert suited_shift(plan_of(small(), SIGNATURE), 10, 20) == 0
 
 
 def never_stops(_step, _error):
@@ -108,7 +109,7 @@ def test_a_finished_winner_tells_its_validation_error_and_keeps_its_size():
     teacher = next(FAMILY.build(candidate, digits(), fold=0, fidelity=1.0, seed=1, report=never_stops))[1]
     for refit in (False, True):
         artifact = FAMILY.finish(
-            candidate, digits(), teacher=teacher, max_bytes=FAMILY.bytes(candidate), seed=0, refit=refit
+            candidate, digits(), teachers=(teacher,), max_bytes=FAMILY.bytes(candidate), seed=0, refit=refit
         )
         assert artifact.size == FAMILY.bytes(candidate)
         assert artifact.card["validation"]["rows"] == 252

@@ -18,7 +18,7 @@ def finished(folder, **given):
             train=TrainSettings(steps=15, epochs=0.1),
             space=CellsSettings(stages=2, widths=(4, 8, 16, 32)),
             backend=BackendSettings("serial"),
-            finish=FinishSettings(members=1, refit=False, teach_first=False),
+            finish=FinishSettings(members=1, refit=False, teachers=0),
             run=str(folder),
             quiet=True,
             **given,

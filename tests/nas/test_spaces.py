@@ -14,14 +14,14 @@ from compression.nets.layers import lower
 from compression.nets.network import Network
 from compression.nets.plan import Rescaling, Standardisation
 from compression.nets.prune import keep_channels
-from compression.nets.train import Recipe
+from compression.nets.train import Recipe, suited_shift
 from engine.artifact import Artifact, session
 from engine.checks import family_checks
 from engine.data import Dataset, Rows, Signature, Split
 from engine.drawing import cell_picture
 from engine.errors import DataError, SettingsError
 from engine.trial import Point, State, Trial
-from nas.family import Networks, recipe_for
+from nas.family import Networks
 from nas.measure import measured
 from nas.settings import Settings, settings_for
 from nas.space import known_spaces, space_named
@@ -250,7 +250,7 @@ def test_a_finished_winner_learns_from_a_teacher_and_keeps_its_size(name, task):
     family, data = family_of(name, task), data_of(name, task)
     candidate = family.canonical(min(family.portfolio, key=family.bytes))
     teacher = next(family.build(candidate, data, fold=0, fidelity=1.0, seed=1, report=goes_on))[1]
-    artifact = family.finish(candidate, data, teacher=teacher, max_bytes=teacher.size, seed=0, refit=True)
+    artifact = family.finish(candidate, data, teachers=(teacher,), max_bytes=teacher.size, seed=0, refit=True)
     assert artifact.size == teacher.size
     assert artifact.card["validation"]["rows"] == 100
     assert isinstance(artifact, Artifact)
@@ -318,7 +318,10 @@ def test_all_problems_of_a_space_are_told_at_once(kind, changes, texts):
     assert all(text in str(caught.value) for text in texts)
 
 
-def test_only_images_are_moved():
-    signature = data_of("cells1d", "classification").signature
-    assert recipe_for(signature, 10, {"shift": None}).shift == 0
-    assert recipe_for(data_of("mlp", "regression").signature, 10, {"shift": None}).shift == 0
+@pytest.mark.parametrize(("name", "moved"), [("cells1d", 0), ("mlp", 0), ("mobile", 2)])
+def test_only_images_are_moved(name, moved):
+    kind, shape = {"mobile": ("images", (1, 28, 28))}.get(name, SHAPES[name])
+    signature = replace(data_of(name, "classification").signature, kind=kind, shape=shape)
+    family = Networks(space_named(name).settings(), signature, QUICK)
+    genome = family.genome(family.canonical(max(family.portfolio, key=family.bytes)))
+    assert suited_shift(family.kind.plan(genome, signature), 10, 30) == moved
