@@ -142,6 +142,7 @@ class Tables:
         data: Dataset,
         *,
         teachers: Sequence[Artifact],
+        effort: float,  # noqa: ARG002
         max_bytes: int | None,
         seed: int,
         refit: bool,

@@ -99,6 +99,7 @@ class Family(Protocol):
         data: Dataset,
         *,
         teachers: Sequence[Artifact],
+        effort: float,
         max_bytes: int | None,
         seed: int,
         refit: bool,
@@ -109,6 +110,7 @@ class Family(Protocol):
             candidate: In canonical form.
             data: As for `build`.
             teachers: Finished files whose outputs, in the mean, the winner may learn from.
+            effort: How many times longer than in a trial.
             max_bytes: The result must not be longer. None: it is not shipped but teaches, so that a family may build
                 what is larger than the candidate, and knows more.
             seed: Of everything random.

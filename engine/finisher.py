@@ -35,6 +35,7 @@ from engine.winners import (
     FinishSettings,
     Pace,
     count_in_time,
+    patiences,
     seconds_by_key,
     seconds_to_teach,
     seconds_to_test,
@@ -173,9 +174,9 @@ class Finisher:
             return (own,)
         candidate = winners[0].candidate
         seeds = [seed_of(self.seed + number, candidate) for number in range(self.settings.teachers)]
-        places = [self._place(candidate, seed, None) for seed in seeds]
+        places = [self._place(candidate, seed, None, self.settings.effort) for seed in seeds]
         tasks = [
-            Finish(number, candidate, seed, None, refit=False, deadline=self._until)
+            Finish(number, candidate, seed, None, refit=False, effort=self.settings.effort, deadline=self._until)
             for number, (seed, place) in enumerate(zip(seeds, places, strict=True))
             if not _is_whole(place)
         ]
@@ -202,18 +203,20 @@ class Finisher:
         found: dict[str, Artifact] = {}
         tasks: list[Finish] = []
         places: dict[int, Path] = {}
+        efforts = self._efforts(winners)
         for number, point in enumerate(winners):
             limit, seed = int(point.values["bytes"]), seed_of(self.seed, point.candidate)
-            places[number] = self._place(point.candidate, seed, limit, teachers)
+            places[number] = self._place(point.candidate, seed, limit, efforts[number], teachers)
             if _is_whole(places[number]):
                 found[point.candidate.key] = Artifact.load(places[number])
             elif seconds is not None:
-                tasks.append(Finish(number, point.candidate, seed, limit, self.refit, teachers, self._until))
-        costs = {task.number: (seconds or {}).get(task.candidate.key, 0.0) for task in tasks}
-        sizes = {task.number: -(self.family.macs(task.candidate) or task.max_bytes or 0) for task in tasks}
+                task = Finish(number, point.candidate, seed, limit, self.refit, efforts[number], teachers, self._until)
+                tasks.append(task)
+        costs = {task.number: task.effort * (seconds or {}).get(task.candidate.key, 0.0) for task in tasks}
+        sizes = {n: -efforts[n] * (self.family.macs(winners[n].candidate) or winners[n].values["bytes"]) for n in costs}
         first = sizes if self._until is None else costs
         tasks.sort(key=lambda task: (first[task.number], task.number))
-        pace = Pace(self.settings.effort * (2 if self.refit else 1))
+        pace = Pace(2 if self.refit else 1)
         total = len(found) + len(tasks)
         waiting = dict(costs)
 
@@ -235,8 +238,9 @@ class Finisher:
             tell()
 
         def fits(task: Build | Finish, is_first: bool) -> bool:
-            cost = costs[task.number] if is_first and not pace.is_learned else pace.expected(costs[task.number])
-            return self._until is None or self._until.left() > cost
+            is_unknown = is_first and not pace.is_learned
+            supposed = costs[task.number] / efforts[task.number] if is_unknown else pace.expected(costs[task.number])
+            return self._until is None or self._until.left() > supposed
 
         self._collect(tasks, keep, fits)
         return found
@@ -257,14 +261,21 @@ class Finisher:
 
     def _supposed(self, winners: Sequence[Point], seconds: Mapping[str, float]) -> tuple[float, list[float]]:
         """Return the seconds that teachers are supposed to take, and those of all winners."""
-        costs = [self.settings.effort * seconds.get(point.candidate.key, 0.0) for point in winners]
-        teaching = seconds_to_teach(costs[0], self.settings.teachers, self.backend.slots)
+        own = [seconds.get(point.candidate.key, 0.0) for point in winners]
+        costs = [effort * cost for effort, cost in zip(self._efforts(winners), own, strict=True)]
+        teaching = seconds_to_teach(self.settings.effort * own[0], self.settings.teachers, self.backend.slots)
         return teaching, [cost * (2 if self.refit else 1) for cost in costs]
 
-    def _place(self, candidate: Candidate, seed: int, limit: int | None, teachers: Sequence[Artifact] = ()) -> Path:
+    def _efforts(self, winners: Sequence[Point]) -> list[float]:
+        macs = [self.family.macs(point.candidate) for point in winners]
+        return [self.settings.effort * patience for patience in patiences(macs)]
+
+    def _place(
+        self, candidate: Candidate, seed: int, limit: int | None, effort: float, teachers: Sequence[Artifact] = ()
+    ) -> Path:
         """Return where a file is kept, for whatever makes it another one; those that teach have no limit."""
         refit = self.refit and limit is not None
-        told = [candidate.key, seed, [teacher.sha256 for teacher in teachers], refit, self.settings.effort, limit]
+        told = [candidate.key, seed, [teacher.sha256 for teacher in teachers], refit, effort, limit]
         text = json.dumps(told)
         return self.folder.path / "finished" / hashlib.sha256(text.encode()).hexdigest()[:16]
 

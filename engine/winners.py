@@ -17,10 +17,20 @@ from engine.errors import SettingsError
 from engine.front import Front
 from engine.trial import Point, Trial
 
-__all__ = ["FinishSettings", "Pace", "count_in_time", "seconds_by_key", "seconds_to_teach", "seconds_to_test", "spread"]
+__all__ = [
+    "FinishSettings",
+    "Pace",
+    "count_in_time",
+    "patiences",
+    "seconds_by_key",
+    "seconds_to_teach",
+    "seconds_to_test",
+    "spread",
+]
 
 MAX_EFFORT = 1000
 MAX_TEACHERS = 16
+MAX_PATIENCE = 3.0
 TEACHING = 1.2  # of a winner's training: what teaches is wider, in full precision, and trained for fewer steps
 MARGIN = 1.3  # of the time that tasks took so far
 TIMED_ROWS = 128  # of the test rows, which tell how long all of them take
@@ -133,6 +143,20 @@ class Pace:
     def expected(self, cost: float) -> float:
         """Return the seconds to expect of one whose trial took `cost` seconds."""
         return cost * (MARGIN * median(self._learned) if self._learned else self.supposed)
+
+
+def patiences(macs: Sequence[int | None]) -> list[float]:
+    """Return how many times longer than the slowest one each winner trains: small ones take longer to learn.
+
+    Args:
+        macs: Multiply-accumulates of a row through each; None where the family does not tell.
+
+    Example:
+        >>> patiences([4_000_000, 1_000_000, 1_000])
+        [1.0, 2.0, 3.0]
+    """
+    most = max((count for count in macs if count), default=0)
+    return [min(MAX_PATIENCE, math.sqrt(most / count)) if count else 1.0 for count in macs]
 
 
 def seconds_to_teach(cost: float, teachers: int, slots: int) -> float:

@@ -63,6 +63,7 @@ class Finish:
     seed: int
     max_bytes: int | None
     refit: bool
+    effort: float = 1.0
     teachers: tuple[Artifact, ...] = ()
     deadline: Deadline | None = None
 
@@ -166,6 +167,7 @@ class Work:
             task.candidate,
             self.data,
             teachers=task.teachers,
+            effort=task.effort,
             max_bytes=task.max_bytes,
             seed=task.seed,
             refit=task.refit,

@@ -71,12 +71,15 @@ class Variant:
         data: Dataset,
         *,
         teachers: Sequence[Artifact],
+        effort: float,
         max_bytes: int | None,
         seed: int,
         refit: bool,
     ) -> Artifact:
         """Finish as the family does."""
-        return self.family.finish(candidate, data, teachers=teachers, max_bytes=max_bytes, seed=seed, refit=refit)
+        return self.family.finish(
+            candidate, data, teachers=teachers, effort=effort, max_bytes=max_bytes, seed=seed, refit=refit
+        )
 
 
 def listed(family: Family, candidates: Sequence[Candidate]) -> Variant:

@@ -108,8 +108,7 @@ class Nets:
         def complete(loaded: Loaded) -> tuple[Settings, Variant]:
             signature = loaded.dataset.signature
             recipe = Recipe(**vars(self.settings.train))
-            finish, metric = self.settings.finish, self.settings.metric
-            networks = Networks(self.settings.space, signature, recipe, finish.effort, metric)
+            networks = Networks(self.settings.space, signature, recipe, self.settings.metric)
             most = math.inf if max_bytes is None else max_bytes
             family = listed(networks, [candidate for candidate in candidates if networks.bytes(candidate) <= most])
             given = replace(settings, sampler=Named("random"), budget=len(family.candidates), max_macs=None)

@@ -200,7 +200,7 @@ def past_of(n_trials: int, *, seed: int = 0) -> Past:
     settings, dataset = Settings(), load(DataSettings(), seed=0).dataset
     signature = dataset.signature
     recipe = Recipe(**vars(settings.train))
-    family = Networks(settings.space, signature, recipe, settings.finish.effort, settings.metric)
+    family = Networks(settings.space, signature, recipe, settings.metric)
     problem = Problem(
         family.space,
         Objective("error"),

@@ -49,7 +49,6 @@ class Networks:
         settings: Of the space, which is found by their name.
         signature: Of the data.
         recipe: Of the training of one trial.
-        effort: How many times longer a winner trains.
         metric: Of the validation error that a finished winner tells.
 
     Raises:
@@ -59,7 +58,6 @@ class Networks:
     settings: SpaceSettings
     signature: Signature
     recipe: Recipe
-    effort: float = 3.0
     metric: str = "accuracy"
 
     def __post_init__(self) -> None:
@@ -154,12 +152,13 @@ class Networks:
         data: Dataset,
         *,
         teachers: Sequence[Artifact],
+        effort: float,
         max_bytes: int | None,
         seed: int,
         refit: bool,
     ) -> Artifact:
         """Train a winner long, with the probabilities of teachers where there are some; or a teacher."""
-        genome, recipe = self.genome(candidate), self.recipe.scaled(self.effort)
+        genome, recipe = self.genome(candidate), self.recipe.scaled(effort)
         if max_bytes is None:
             return teach(self.kind.plan(genome, self.signature), data, recipe, seed=seed, metric=self.metric)
         artifact = finish(

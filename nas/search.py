@@ -44,7 +44,7 @@ def run(settings: Settings) -> Run:
         space: Any = settings.space
         if space.executions is None and settings.cost == "latency_us":
             space = replace(space, executions=EXECUTIONS)
-        family = Networks(space, signature, Recipe(**vars(settings.train)), settings.finish.effort, metric)
+        family = Networks(space, signature, Recipe(**vars(settings.train)), metric)
         return replace(settings, space=space, metric=metric, max_macs=settings.max_macs or macs_for(signature)), family
 
     return search(settings, complete, name=settings.space.name)

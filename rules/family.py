@@ -126,6 +126,7 @@ class RuleModels:
         data: Dataset,
         *,
         teachers: Sequence[Artifact],  # noqa: ARG002
+        effort: float,  # noqa: ARG002
         max_bytes: int | None,
         seed: int,
         refit: bool,

@@ -82,6 +82,7 @@ class Pipelines:
         data: Dataset,
         *,
         teachers: Sequence[Artifact],
+        effort: float,  # noqa: ARG002
         max_bytes: int | None,
         seed: int,
         refit: bool,

@@ -29,7 +29,7 @@ EVALUATION_BATCH = 250
 REPORTS = (0.12, 0.24, 0.39, 0.6)
 THINNING_STEPS = 10
 LONG_EPOCHS = 20
-PIXELS_A_SHIFT = 14  # 8 x 8 images are not moved at all, 28 x 28 by two
+PIXELS_A_SHIFT = 28  # 8 x 8 images are not moved at all, 32 x 32 by one
 
 
 @final

@@ -56,7 +56,6 @@ class Recipes:
         signature: Of the data.
         settings: Of the space.
         training: Of one trial.
-        effort: How many times longer a winner trains.
         metric: Of the validation error that a finished winner tells.
         is_labelled: Whether targets are true; otherwise they are the original's own answers, and it alone teaches.
         teachers: Further models to learn from, beside the original.
@@ -67,7 +66,6 @@ class Recipes:
     signature: Signature
     settings: RecipesSettings
     training: Training
-    effort: float = 3.0
     metric: str = "accuracy"
     is_labelled: bool = True
     teachers: tuple[bytes, ...] = ()
@@ -132,13 +130,14 @@ class Recipes:
         data: Dataset,
         *,
         teachers: Sequence[Artifact],  # noqa: ARG002
+        effort: float,
         max_bytes: int | None,
         seed: int,
         refit: bool,
     ) -> Artifact:
         """Train a winner long; the original teaches it, not the best member of the front, which knows less."""
         recipe = self.recipe(candidate)
-        recipe = replace(recipe, training=recipe.training.scaled(self.effort))
+        recipe = replace(recipe, training=recipe.training.scaled(effort))
         train, valid = data.train(-1), data.valid(-1)
         gate = valid.inputs()["x"][:WINNER_GATE_ROWS]
         artifact = self._artifact(recipe, train, gate, seed, lambda _progress: True, max_bytes)

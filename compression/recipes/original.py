@@ -102,7 +102,6 @@ def recipes_for(settings: Settings, loaded: Loaded, *, is_labelled: bool) -> tup
         signature,
         settings.space,
         Training(**vars(settings.train)),
-        settings.finish.effort,
         settings.metric,
         is_labelled,
         teachers,

@@ -117,7 +117,7 @@ def check_stops_when_told_to(family: Family, data: Dataset) -> None:
 def check_finishes_within_the_limit(family: Family, data: Dataset) -> None:
     """A finished winner is never larger than asked. Slow: it trains as long as for a user."""
     owner, artifact = _build(family, _candidates(family, 1)[0], data)[-1]
-    finished = family.finish(owner, data, teachers=(), max_bytes=artifact.size, seed=5, refit=False)
+    finished = family.finish(owner, data, teachers=(), effort=1.0, max_bytes=artifact.size, seed=5, refit=False)
     if finished.size > artifact.size:
         raise FamilyError(f"finish was allowed {artifact.size} bytes for {owner} and wrote {finished.size}.")
 
