@@ -21,7 +21,8 @@ class TrialSettings:
 
     Args:
         seconds: How long a trial may run before it fails and its worker is replaced, whatever it hangs in; a winner's
-            long training may take `finish.effort` times as long, twice that where it is trained on all rows as well.
+            long training may take `finish.effort` times as long, a small winner's up to three times that, and twice as
+            long where it is trained on all rows as well.
         memory_bytes: Of memory that a worker may hold, its libraries included; a trial that needs more fails. Linux.
     """
 
@@ -41,14 +42,11 @@ class TrialSettings:
             raise SettingsError("\n".join(problems))
 
 
-def seconds_of(
-    seconds: float | None, effort: float, grace: float | None = None
-) -> Callable[[Any], float | None] | None:
+def seconds_of(seconds: float | None, grace: float | None = None) -> Callable[[Any], float | None] | None:
     """Return what tells how long a task may run, or None where all run for as long as they take.
 
     Args:
         seconds: That a trial may run.
-        effort: How many times longer a winner is trained.
         grace: Seconds that a trial may go on after its deadline, a winner's training none; None where deadlines end
             nothing.
     """
@@ -59,7 +57,8 @@ def seconds_of(
         is_long = isinstance(task, Finish)
         known = []
         if seconds is not None:
-            known.append(seconds * (max(1.0, effort) * (2 if task.refit else 1) if is_long else 1.0))
+            is_double = is_long and (task.refit or task.max_bytes is None)  # what teaches is larger
+            known.append(seconds * (2 if is_double else 1) * (max(1.0, task.effort) if is_long else 1.0))
         if grace is not None and task.deadline is not None:
             known.append(max(0.0, task.deadline.left() + (0.0 if is_long else grace)))
         return min(known, default=None)

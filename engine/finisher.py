@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 
@@ -21,12 +18,12 @@ from engine.data import Rows, Signature
 from engine.deadline import Deadline
 from engine.errors import ArtifactError
 from engine.family import Family
+from engine.finished import FinishedFiles
 from engine.front import Front
 from engine.groups import group_report
 from engine.intervals import wilson
 from engine.record import RunFolder
 from engine.score import error_of, latency_us
-from engine.space import Candidate
 from engine.study import LOSSES_ALLOWED, seed_of
 from engine.tables import write_front_csv
 from engine.threshold import Decision, ThresholdSettings, choose_decision
@@ -45,6 +42,7 @@ from engine.work import Build, Done, Finish
 
 __all__ = ["Finisher", "Member"]
 
+T = TypeVar("T", Build, Finish)
 PACKAGES = ("lilliput", "torch", "onnx", "onnxruntime", "numpy")
 
 
@@ -142,7 +140,7 @@ class Finisher:
         gone = [point for point in front if point.sha256 not in files] if is_training else []
         builds = [Build(n, p.candidate, seed_of(self.seed, p.candidate)) for n, p in enumerate(gone)]
 
-        def keep(task: Build | Finish, done: Done) -> None:
+        def keep(task: Build, done: Done) -> None:
             for artifact in done.artifacts:
                 if artifact.sha256 == gone[task.number].sha256:
                     self.folder.keep(artifact)
@@ -172,26 +170,18 @@ class Finisher:
         """
         if not self.settings.teachers:
             return (own,)
-        candidate = winners[0].candidate
-        seeds = [seed_of(self.seed + number, candidate) for number in range(self.settings.teachers)]
-        places = [self._place(candidate, seed, None, self.settings.effort) for seed in seeds]
-        tasks = [
-            Finish(number, candidate, seed, None, refit=False, effort=self.settings.effort, deadline=self._until)
-            for number, (seed, place) in enumerate(zip(seeds, places, strict=True))
-            if not _is_whole(place)
-        ]
-        if tasks and (seconds is None or not self._has_time_to_teach(winners, seconds)):
+        candidate, effort = winners[0].candidate, self.settings.effort
+        seeds = enumerate(seed_of(self.seed + number, candidate) for number in range(self.settings.teachers))
+        tasks = [Finish(number, candidate, seed, None, False, effort, deadline=self._until) for number, seed in seeds]
+        found = self._kept.of(tasks)
+        missing = [task for task in tasks if task.number not in found]
+        if missing and (seconds is None or not self._has_time_to_teach(winners, seconds)):
             return (own,)
-
-        def keep(task: Build | Finish, done: Done) -> None:
-            for artifact in done.artifacts:
-                _timed(artifact, done).save(places[task.number])
-
-        if tasks and seconds is not None:
+        if missing and seconds is not None:
             first, others = self._supposed(winners, seconds)
             self.watch(0, len(winners), first + sum(others) / self.backend.slots)
-            self._collect(tasks, keep)
-        return tuple(Artifact.load(place) for place in places if _is_whole(place)) or (own,)
+            self._collect(missing, self._kept.keep)
+        return tuple(self._kept.of(tasks).values()) or (own,)
 
     def _finished(
         self, winners: Sequence[Point], teachers: tuple[Artifact, ...], seconds: Mapping[str, float] | None
@@ -200,20 +190,24 @@ class Finisher:
 
         The seconds of their trials, by key, tell what still fits in the time; None: nothing is trained.
         """
-        found: dict[str, Artifact] = {}
-        tasks: list[Finish] = []
-        places: dict[int, Path] = {}
-        efforts = self._efforts(winners)
-        for number, point in enumerate(winners):
-            limit, seed = int(point.values["bytes"]), seed_of(self.seed, point.candidate)
-            places[number] = self._place(point.candidate, seed, limit, efforts[number], teachers)
-            if _is_whole(places[number]):
-                found[point.candidate.key] = Artifact.load(places[number])
-            elif seconds is not None:
-                task = Finish(number, point.candidate, seed, limit, self.refit, efforts[number], teachers, self._until)
-                tasks.append(task)
+        efforts, limits = self._efforts(winners), [int(point.values["bytes"]) for point in winners]
+        tasks = [
+            Finish(
+                n,
+                p.candidate,
+                seed_of(self.seed, p.candidate),
+                limits[n],
+                self.refit,
+                efforts[n],
+                teachers,
+                self._until,
+            )
+            for n, p in enumerate(winners)
+        ]
+        found = self._kept.of(tasks)
+        tasks = [task for task in tasks if task.number not in found and seconds is not None]
         costs = {task.number: task.effort * (seconds or {}).get(task.candidate.key, 0.0) for task in tasks}
-        sizes = {n: -efforts[n] * (self.family.macs(winners[n].candidate) or winners[n].values["bytes"]) for n in costs}
+        sizes = {n: -efforts[n] * (self.family.macs(winners[n].candidate) or limits[n]) for n in costs}
         first = sizes if self._until is None else costs
         tasks.sort(key=lambda task: (first[task.number], task.number))
         pace = Pace(2 if self.refit else 1)
@@ -225,11 +219,9 @@ class Finisher:
 
         tell()
 
-        def keep(task: Build | Finish, done: Done) -> None:
-            for artifact in done.artifacts:
-                timed = _timed(artifact, done)
-                timed.save(places[task.number])
-                found[task.candidate.key] = timed
+        def keep(task: Finish, done: Done) -> None:
+            self._kept.keep(task, done)
+            found.update(self._kept.of([task]))
             if done.error:
                 self._failures[task.candidate.key] = done.error
             else:
@@ -237,13 +229,13 @@ class Finisher:
             del waiting[task.number]
             tell()
 
-        def fits(task: Build | Finish, is_first: bool) -> bool:
+        def fits(task: Finish, is_first: bool) -> bool:
             is_unknown = is_first and not pace.is_learned
-            supposed = costs[task.number] / efforts[task.number] if is_unknown else pace.expected(costs[task.number])
+            supposed = costs[task.number] / task.effort if is_unknown else pace.expected(costs[task.number])
             return self._until is None or self._until.left() > supposed
 
         self._collect(tasks, keep, fits)
-        return found
+        return {winners[number].candidate.key: artifact for number, artifact in found.items()}
 
     def _end_of_training(self, own: Sequence[Artifact]) -> Deadline | None:
         """Return the deadline less what test rows, cards and report will take."""
@@ -267,23 +259,19 @@ class Finisher:
         return teaching, [cost * (2 if self.refit else 1) for cost in costs]
 
     def _efforts(self, winners: Sequence[Point]) -> list[float]:
+        """Return how many times longer than its trial each winner trains."""
         macs = [self.family.macs(point.candidate) for point in winners]
         return [self.settings.effort * patience for patience in patiences(macs)]
 
-    def _place(
-        self, candidate: Candidate, seed: int, limit: int | None, effort: float, teachers: Sequence[Artifact] = ()
-    ) -> Path:
-        """Return where a file is kept, for whatever makes it another one; those that teach have no limit."""
-        refit = self.refit and limit is not None
-        told = [candidate.key, seed, [teacher.sha256 for teacher in teachers], refit, effort, limit]
-        text = json.dumps(told)
-        return self.folder.path / "finished" / hashlib.sha256(text.encode()).hexdigest()[:16]
+    @property
+    def _kept(self) -> FinishedFiles:
+        return FinishedFiles(self.folder.path / "finished")
 
     def _collect(
         self,
-        tasks: Sequence[Build | Finish],
-        keep: Callable[[Build | Finish, Done], None],
-        fits: Callable[[Build | Finish, bool], bool] = lambda _task, _is_first: True,
+        tasks: Sequence[T],
+        keep: Callable[[T, Done], None],
+        fits: Callable[[T, bool], bool] = lambda _task, _is_first: True,
     ) -> None:
         """Run tasks in their order; those whose worker is lost run again, within limits.
 
@@ -397,14 +385,6 @@ class Finisher:
         shutil.rmtree(place, ignore_errors=True)
         waiting.rename(place)
         write_front_csv(self.folder.path / "front.csv", [dict(member.artifact.card) for member in members])
-
-
-def _timed(artifact: Artifact, done: Done) -> Artifact:
-    return replace(artifact, card={**artifact.card, "finish_seconds": round(done.seconds, 2)})
-
-
-def _is_whole(place: Path) -> bool:
-    return (place / "model.onnx").exists() and (place / "card.json").exists()
 
 
 def _version(name: str) -> str:

@@ -190,7 +190,7 @@ def search(
     backend = backend_for(
         settings.backend,
         workers=settings.workers,
-        seconds_of=seconds_of(settings.trial.seconds, settings.finish.effort, _grace(settings)),
+        seconds_of=seconds_of(settings.trial.seconds, _grace(settings)),
         memory_bytes=settings.trial.memory_bytes,
     )
     closer = threading.Thread(target=backend.close)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import mul
 from typing import final
 
 from engine.deadline import Deadline
 from engine.front import Front
 from engine.study import Study
 from engine.trial import Trial
-from engine.winners import seconds_to_teach
+from engine.winners import patiences, seconds_to_teach
 
 __all__ = ["FINISH_SHARE", "Reserve"]
 
@@ -57,7 +58,8 @@ class Reserve:
         costs = sorted((self._spent.get(point.candidate.key, 0.0) for point in study.front), reverse=True)
         longest = max(costs[: self.members], default=0.0)
         teaching = seconds_to_teach(longest, self.teachers, self.slots) or longest  # the last of winners ends alone
-        training = sum(costs[: self.members]) / self.slots + teaching
+        costs = costs[: self.members]
+        training = sum(map(mul, costs, patiences(costs))) / self.slots + teaching
         self.expected_seconds = self.trainings * training + EACH_SECONDS * len(study.front)
         if self.seconds is not None:
             kept = min(FINISH_SHARE, max(LEAST_SHARE, SAFETY * self.expected_seconds / self.seconds))

@@ -30,7 +30,7 @@ __all__ = [
 
 MAX_EFFORT = 1000
 MAX_TEACHERS = 16
-MAX_PATIENCE = 3.0
+MAX_PATIENCE = 3.0  # with the root: no small winner takes more than a third of the time of the slowest
 TEACHING = 1.2  # of a winner's training: what teaches is wider, in full precision, and trained for fewer steps
 MARGIN = 1.3  # of the time that tasks took so far
 TIMED_ROWS = 128  # of the test rows, which tell how long all of them take
@@ -45,7 +45,8 @@ class FinishSettings:
     Args:
         members: How many members of the front are trained long, spread over its sizes; of the others the trials' own
             files are shipped.
-        effort: How many times longer than in a trial.
+        effort: How many times longer than in a trial; smaller winners by the root of how much less they compute, up to
+            three times as long as that.
         refit: Whether the shipped file is trained on validation rows too; by default when there are fewer than
             10,000 training rows.
         teachers: How many times the best member is trained long first, without a limit of its size and on training rows
@@ -145,18 +146,18 @@ class Pace:
         return cost * (MARGIN * median(self._learned) if self._learned else self.supposed)
 
 
-def patiences(macs: Sequence[int | None]) -> list[float]:
+def patiences(costs: Sequence[float | None]) -> list[float]:
     """Return how many times longer than the slowest one each winner trains: small ones take longer to learn.
 
     Args:
-        macs: Multiply-accumulates of a row through each; None where the family does not tell.
+        costs: Multiply-accumulates of a row through each, or seconds; None where nobody tells.
 
     Example:
         >>> patiences([4_000_000, 1_000_000, 1_000])
         [1.0, 2.0, 3.0]
     """
-    most = max((count for count in macs if count), default=0)
-    return [min(MAX_PATIENCE, math.sqrt(most / count)) if count else 1.0 for count in macs]
+    most = max((cost for cost in costs if cost), default=0.0)
+    return [min(MAX_PATIENCE, math.sqrt(most / cost)) if cost else 1.0 for cost in costs]
 
 
 def seconds_to_teach(cost: float, teachers: int, slots: int) -> float:

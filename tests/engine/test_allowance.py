@@ -102,13 +102,14 @@ def test_a_trial_without_memory_has_failed_and_the_others_go_on(tmp_path):
 
 
 def test_a_winner_may_train_as_much_longer_as_it_is_told_to():
-    limit = seconds_of(60.0, effort=3.0)
-    finish = Finish(0, candidate(1), 0, 1000, refit=False)
+    limit = seconds_of(60.0)
+    finish = Finish(0, candidate(1), 0, 1000, refit=False, effort=3.0)
     assert limit(Build(0, candidate(1), 0)) == 60
     assert limit(finish) == 180
     assert limit(replace(finish, refit=True)) == 360
-    assert seconds_of(60.0, effort=0.5)(finish) == 60
-    assert seconds_of(None, effort=3.0) is None
+    assert limit(replace(finish, max_bytes=None)) == 360, "it teaches"
+    assert limit(replace(finish, effort=0.5)) == 60
+    assert seconds_of(None) is None
 
 
 def test_limits_that_make_no_sense_are_told_at_once():

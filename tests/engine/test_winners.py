@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
 from finishing import Search
-from toy import candidate
+from toy import Toy, candidate
 
 from engine.deadline import Deadline
 from engine.front import Front
 from engine.trial import Point
-from engine.winners import count_in_time, seconds_by_key, seconds_to_test, spread
+from engine.winners import count_in_time, patiences, seconds_by_key, seconds_to_test, spread
 
 
 def points_of(*pairs):
@@ -104,3 +105,25 @@ def test_test_rows_are_timed_by_a_few_of_them(tmp_path):
     rows = search.data.rows
     assert 0 < seconds_to_test(files[:1], rows) < 60
     assert seconds_to_test([], rows) == 0
+
+
+def test_small_winners_train_for_longer_and_never_take_as_long_as_the_slowest():
+    assert patiences([9.0, 4.0, 1.0, 0.25, None]) == [1.0, 1.5, 3.0, 3.0, 1.0]
+    assert patiences([]) == []
+    assert patiences([None, 0]) == [1.0, 1.0]
+
+
+def test_families_are_told_how_long_each_winner_trains(tmp_path, monkeypatch):
+    told = {}
+    plain = Toy.finish
+
+    def finish(family, candidate, data, *, effort, **given):
+        told[candidate["size"]] = effort
+        return plain(family, candidate, data, effort=effort, **given)
+
+    monkeypatch.setattr(Toy, "finish", finish)
+    monkeypatch.setattr(Toy, "macs", lambda _family, candidate: candidate["size"])
+    Search(tmp_path / "run").finish()
+    largest = max(told)
+    assert told == {size: pytest.approx(3.0 * min(3.0, (largest / size) ** 0.5)) for size in told}
+    assert max(told.values()) > min(told.values()) == 3.0
