@@ -190,7 +190,7 @@ def test_a_refit_is_never_longer_and_tells_the_error_of_rows_it_did_not_see():
     data = mixed(300)
     family = family_of(data, "boosting")
     owner, artifact = built(family, {"family": "boosting", "boosting.trees": 16, "boosting.leaves": 8}, data)[0]
-    done = family.finish(owner, data, teachers=(), max_bytes=artifact.size, seed=1, refit=True)
+    done = family.finish(owner, data, teachers=(), effort=1.0, max_bytes=artifact.size, seed=1, refit=True)
     valid = data.valid(0)
     own = error_of(artifact.outputs(valid.inputs()), valid, metric="log_loss", task="classification")
     assert done.size <= artifact.size

@@ -25,7 +25,7 @@ def digits():
 
 @cache
 def cells():
-    return Networks(CellsSettings(), digits().signature, Recipe(steps=5, epochs=0.1), 0.5)
+    return Networks(CellsSettings(), digits().signature, Recipe(steps=5, epochs=0.1))
 
 
 @cache

@@ -50,7 +50,7 @@ def data_of(name):
 @cache
 def family_of(name, executions=BOTH, recipe=QUICK):
     given = replace(space_named(name).settings(), executions=executions)
-    return Networks(given, data_of(name).signature, recipe, 0.5)
+    return Networks(given, data_of(name).signature, recipe)
 
 
 def integer_candidate(family, seed):
@@ -133,7 +133,9 @@ def test_trained_networks_learn_in_integers_and_say_so():
     assert artifact.card["peak_memory"] < other.card["peak_memory"] / 2
     valid = data.valid(0)
     assert (artifact.outputs(valid.inputs()).argmax(1) == valid.y).mean() > 0.6
-    finished = family.finish(candidate, data, teachers=(artifact,), max_bytes=artifact.size, seed=0, refit=False)
+    finished = family.finish(
+        candidate, data, teachers=(artifact,), effort=1.0, max_bytes=artifact.size, seed=0, refit=False
+    )
     assert finished.size == artifact.size
     assert finished.card["parity"]["flips"] == 0
     point = Point(candidate, {"error": 0.1, "bytes": float(artifact.size)})

@@ -21,7 +21,7 @@ from nas.network import channel_counts, plan_of
 
 SIGNATURE = Signature("images", "classification", (1, 8, 8), "uint8", tuple(map(str, range(10))))
 QUICK = Recipe(steps=12, epochs=0.1)
-FAMILY = Networks(CellsSettings(), SIGNATURE, QUICK, 1.5)
+FAMILY = Networks(CellsSettings(), SIGNATURE, QUICK)
 
 
 @cache
@@ -94,7 +94,7 @@ def test_the_least_important_channels_go_and_the_others_keep_their_weights():
 
 
 def test_training_learns_and_stays_within_the_predicted_size():
-    family = Networks(CellsSettings(), SIGNATURE, Recipe(steps=250), 1.0)
+    family = Networks(CellsSettings(), SIGNATURE, Recipe(steps=250))
     candidate = small(width=12, keep=0.75, coding="ternary").candidate()
     valid = digits().valid(0)
     [(built, artifact)] = family.build(candidate, digits(), fold=0, fidelity=1.0, seed=0, report=never_stops)
@@ -109,7 +109,7 @@ def test_a_finished_winner_tells_its_validation_error_and_keeps_its_size():
     teacher = next(FAMILY.build(candidate, digits(), fold=0, fidelity=1.0, seed=1, report=never_stops))[1]
     for refit in (False, True):
         artifact = FAMILY.finish(
-            candidate, digits(), teachers=(teacher,), max_bytes=FAMILY.bytes(candidate), seed=0, refit=refit
+            candidate, digits(), teachers=(teacher,), effort=1.5, max_bytes=FAMILY.bytes(candidate), seed=0, refit=refit
         )
         assert artifact.size == FAMILY.bytes(candidate)
         assert artifact.card["validation"]["rows"] == 252

@@ -54,7 +54,7 @@ def data_of(name, task):
 @cache
 def family_of(name, task, recipe=QUICK):
     metric = "accuracy" if task == "classification" else "rmse"
-    return Networks(space_named(name).settings(), data_of(name, task).signature, recipe, 0.5, metric)
+    return Networks(space_named(name).settings(), data_of(name, task).signature, recipe, metric)
 
 
 def candidate_of(family, seed):
@@ -250,7 +250,9 @@ def test_a_finished_winner_learns_from_a_teacher_and_keeps_its_size(name, task):
     family, data = family_of(name, task), data_of(name, task)
     candidate = family.canonical(min(family.portfolio, key=family.bytes))
     teacher = next(family.build(candidate, data, fold=0, fidelity=1.0, seed=1, report=goes_on))[1]
-    artifact = family.finish(candidate, data, teachers=(teacher,), max_bytes=teacher.size, seed=0, refit=True)
+    artifact = family.finish(
+        candidate, data, teachers=(teacher,), effort=1.5, max_bytes=teacher.size, seed=0, refit=True
+    )
     assert artifact.size == teacher.size
     assert artifact.card["validation"]["rows"] == 100
     assert isinstance(artifact, Artifact)

@@ -31,13 +31,13 @@ def digits():
 
 @cache
 def family():
-    return Networks(CellsSettings(), digits().signature, RECIPE, effort=2.0)
+    return Networks(CellsSettings(), digits().signature, RECIPE)
 
 
 @cache
 def taught(seed):
     smallest = family().canonical(min(family().portfolio, key=family().bytes))
-    return family().finish(smallest, digits(), teachers=(), max_bytes=None, seed=seed, refit=True)
+    return family().finish(smallest, digits(), teachers=(), effort=2.0, max_bytes=None, seed=seed, refit=True)
 
 
 @pytest.mark.parametrize("name", known_spaces())
