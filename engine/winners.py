@@ -30,8 +30,8 @@ __all__ = [
 
 MAX_EFFORT = 1000
 MAX_TEACHERS = 16
-MAX_PATIENCE = 3.0  # with the root: no small winner takes more than a third of the time of the slowest
-TEACHING = 1.2  # of a winner's training: what teaches is wider, in full precision, and trained for fewer steps
+MAX_PATIENCE = 3.0  # of what computes a ninth or less: it takes a third of the time of the slowest, or less
+TEACHING = 1.5  # of a winner's training: what teaches is wider, in full precision, and trained for fewer steps
 MARGIN = 1.3  # of the time that tasks took so far
 TIMED_ROWS = 128  # of the test rows, which tell how long all of them take
 LATENCY_ROWS = 110  # that `engine.score.latency_us` runs one by one
