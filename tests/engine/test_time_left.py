@@ -21,14 +21,14 @@ from engine.work import Build, Finish, Work
 
 def test_a_task_may_run_until_its_deadline_and_a_trial_a_little_longer(monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: 1000.0)
-    limit = seconds_of(60.0, 3.0, grace=2.0)
-    build, finish = Build(0, candidate(1), 0), Finish(0, candidate(1), 0, 1000, refit=False)
+    limit = seconds_of(60.0, grace=2.0)
+    build, finish = Build(0, candidate(1), 0), Finish(0, candidate(1), 0, 1000, refit=False, effort=3.0)
     assert limit(build) == 60
     assert limit(replace(build, deadline=Deadline(1010.0))) == pytest.approx(12)
     assert limit(replace(finish, deadline=Deadline(1010.0))) == pytest.approx(10)
     assert limit(replace(finish, deadline=Deadline(1500.0))) == 180
     assert limit(replace(finish, deadline=Deadline(900.0))) == 0
-    assert seconds_of(None, 3.0, grace=2.0)(build) is None
+    assert seconds_of(None, grace=2.0)(build) is None
 
 
 def test_a_trial_that_is_ended_when_the_time_is_up_has_not_failed_and_is_not_recorded(tmp_path):
