@@ -223,7 +223,7 @@ def search(
                 is_pure(settings.sampler.name),
             )
             finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch)
-            watch.reserve = _reserve(settings, loaded, start, backend.slots, refit=finisher.refit)
+            watch.reserve = _reserve(settings, loaded, family, start, backend.slots, refit=finisher.refit)
             finisher.deadline = _deadline(start, settings.seconds)
             finisher.writing_seconds = WRITING_SECONDS * _slowness(begun, worked)
             members, stop = _guarded_run(study, finisher, watch, closer)
@@ -248,11 +248,12 @@ def _deadline(start: float, seconds: float | None, share: float = 1.0) -> Deadli
     return Deadline(start + share * seconds) if seconds else None
 
 
-def _reserve(settings: SearchSettings, loaded: Loaded, start: float, slots: int, *, refit: bool) -> Reserve:
+def _reserve(
+    settings: SearchSettings, loaded: Loaded, family: Family, start: float, slots: int, *, refit: bool
+) -> Reserve:
     finish, folds = settings.finish, len(loaded.dataset.splits)
-    return Reserve(
-        start, settings.seconds, slots, folds, finish.effort * (2 if refit else 1), finish.members, finish.teachers
-    )
+    trainings = finish.effort * (2 if refit else 1)
+    return Reserve(start, settings.seconds, slots, folds, trainings, finish.members, finish.teachers, family.macs)
 
 
 def _grace(settings: SearchSettings) -> float | None:

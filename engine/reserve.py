@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import mul
 from typing import final
 
 from engine.deadline import Deadline
 from engine.front import Front
+from engine.space import Candidate
 from engine.study import Study
 from engine.trial import Trial
 from engine.winners import patiences, seconds_to_teach
@@ -33,6 +35,8 @@ class Reserve:
         trainings: On one fold, that a member costs the finisher.
         members: Of the front that are trained again, at most.
         teachers: That are trained before.
+        macs: Multiply-accumulates of a row through the file of a candidate, by which small ones train for longer; None
+            where the family does not tell.
         expected_seconds: That the finisher takes for the front so far, that of teachers included.
     """
 
@@ -43,6 +47,7 @@ class Reserve:
     trainings: float
     members: int
     teachers: int = 0
+    macs: Callable[[Candidate], int | None] = lambda _candidate: None
     expected_seconds: float = 0.0
     _spent: dict[str, float] = field(default_factory=dict)  # seconds of one fold, by the key of a file's candidate
     _front: Front | None = None
@@ -55,11 +60,13 @@ class Reserve:
         if study.front is self._front:
             return
         self._front = study.front
-        costs = sorted((self._spent.get(point.candidate.key, 0.0) for point in study.front), reverse=True)
-        longest = max(costs[: self.members], default=0.0)
+        candidates = [point.candidate for point in study.front]
+        candidates.sort(key=lambda one: self._spent.get(one.key, 0.0), reverse=True)
+        longest_first = candidates[: self.members]
+        costs = [self._spent.get(candidate.key, 0.0) for candidate in longest_first]
+        longest = max(costs, default=0.0)
         teaching = seconds_to_teach(longest, self.teachers, self.slots) or longest  # the last of winners ends alone
-        costs = costs[: self.members]
-        training = sum(map(mul, costs, patiences(costs))) / self.slots + teaching
+        training = sum(map(mul, costs, patiences(list(map(self.macs, longest_first))))) / self.slots + teaching
         self.expected_seconds = self.trainings * training + EACH_SECONDS * len(study.front)
         if self.seconds is not None:
             kept = min(FINISH_SHARE, max(LEAST_SHARE, SAFETY * self.expected_seconds / self.seconds))

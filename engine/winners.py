@@ -150,7 +150,7 @@ def patiences(costs: Sequence[float | None]) -> list[float]:
     """Return how many times longer than the slowest one each winner trains: small ones take longer to learn.
 
     Args:
-        costs: Multiply-accumulates of a row through each, or seconds; None where nobody tells.
+        costs: Multiply-accumulates of a row through each; None where the family does not tell.
 
     Example:
         >>> patiences([4_000_000, 1_000_000, 1_000])

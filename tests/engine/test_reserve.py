@@ -9,6 +9,7 @@ from engine.front import Front
 from engine.reserve import FINISH_SHARE, LEAST_SHARE, Reserve
 from engine.space import Candidate
 from engine.trial import Point, State, Trial
+from engine.winners import seconds_to_teach
 
 
 def trial(number, seconds, count=1):
@@ -51,6 +52,15 @@ def test_what_the_finisher_takes_is_expected_without_a_limit_too():
     reserve.told(study, trial(0, 4.0))
     assert reserve.expected_seconds == pytest.approx(10 * (4.0 / 2 + 4.0), rel=0.02), "a teacher, then the winner"
     assert study.deadline is None
+
+
+def test_small_members_are_expected_to_train_for_longer_where_the_family_tells_how_small():
+    reserve, study = Reserve(1000.0, None, 2, 1, 10.0, 48, 2, lambda one: 900 if one["number"] else 100), Searched()
+    for one in (trial(0, 1.0), trial(1, 4.0)):
+        study.front = study.front.joined_by(one.points)
+        reserve.told(study, one)
+    taught = seconds_to_teach(4.0, 2, 2)
+    assert reserve.expected_seconds == pytest.approx(10 * ((4.0 + 3 * 1.0) / 2 + taught), rel=0.02)
 
 
 def test_each_file_is_trained_again_on_one_fold():
