@@ -46,6 +46,10 @@ class Settings(SearchSettings):
         ]
         if self.teacher:
             problems.append("teacher says nothing here: the space tabular trains its own on the data; remove it.")
+        if self.finish.teachers:
+            problems.append(
+                "finish.teachers says nothing here: the space tabular trains its own on the data; remove it."
+            )
         if self.max_macs is not None:
             problems.append("max_macs says nothing here: models of tables are not counted in it; remove it.")
         try:

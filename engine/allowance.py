@@ -22,7 +22,7 @@ class TrialSettings:
     Args:
         seconds: How long a trial may run before it fails and its worker is replaced, whatever it hangs in; a winner's
             long training may take `finish.effort` times as long, a small winner's up to three times that, and twice as
-            long where it is trained on all rows as well.
+            long where it is trained on all rows as well or only teaches.
         memory_bytes: Of memory that a worker may hold, its libraries included; a trial that needs more fails. Linux.
     """
 

@@ -172,7 +172,9 @@ class Finisher:
             return (own,)
         candidate, effort = winners[0].candidate, self.settings.effort
         seeds = enumerate(seed_of(self.seed + number, candidate) for number in range(self.settings.teachers))
-        tasks = [Finish(number, candidate, seed, None, False, effort, deadline=self._until) for number, seed in seeds]
+        tasks = [
+            Finish(n, candidate, seed, None, refit=False, effort=effort, deadline=self._until) for n, seed in seeds
+        ]
         found = self._kept.of(tasks)
         missing = [task for task in tasks if task.number not in found]
         if missing and (seconds is None or not self._has_time_to_teach(winners, seconds)):

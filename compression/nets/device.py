@@ -61,11 +61,10 @@ class Precision:
     @staticmethod
     def on(device: torch.device, *, is_mixed: bool = True) -> Precision:
         """Return float32 where nothing may be mixed and on older cores; else bfloat16, or float16 on older GPUs."""
-        if not is_mixed or (device.type == "cpu" and not _cores_multiply_bfloat16()):
-            return Precision(device, torch.float32)
-        if device.type == "cpu":
+        is_cpu = device.type == "cpu"
+        if is_mixed and (_cores_multiply_bfloat16() if is_cpu else torch.cuda.is_bf16_supported(False)):
             return Precision(device, torch.bfloat16)
-        return Precision(device, torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16)
+        return Precision(device, torch.float16 if is_mixed and not is_cpu else torch.float32)
 
     def forward(self) -> AbstractContextManager[None]:
         """Return the context of a forward pass."""
