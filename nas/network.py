@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 from compression.nets.plan import Addition, Convolution, Linear, Mean, Plan, Pooling, Rescaling, Step
@@ -84,43 +83,62 @@ def _stage(
                        stage.coding, f"stage{number - 1}", group)  # fmt: skip
         source = steps[-1].name
     for depth in range(stage.depth):
-        start = len(steps)
-        source = _cell(steps, nodes, cell, stage, f"{group}_{depth}", source, group)
-        if depth and stage.is_shared:
-            steps[start:] = [_sharing(step, f"{group}_{depth}", f"{group}_0") for step in steps[start:]]
+        first = f"{group}_0" if depth and stage.is_shared else ""
+        source = _cell(steps, nodes, cell, stage, f"{group}_{depth}", source, group, first)
     return tuple(steps), source
 
 
-def _sharing(step: Step, prefix: str, first: str) -> Step:
-    """Return a step of a later cell with the codes of its counterpart in the first cell."""
-    return replace(step, shared_with=first + step.name.removeprefix(prefix)) if isinstance(step, Convolution) else step
+@lru_cache(maxsize=10_000)
+def _wires(nodes: int, cell: tuple[str, ...]) -> tuple[tuple[int, tuple[tuple[int, str], ...]], ...]:
+    """Return each node that the input reaches, with the nodes that it takes from and what is done on the way."""
+    reached, found = {0}, []
+    for target in range(1, nodes):
+        into = tuple(
+            (start, op)
+            for (start, end), op in zip(edges(nodes), cell, strict=True)
+            if end == target and op != "none" and start in reached
+        )
+        if into:
+            reached.add(target)
+            found.append((target, into))
+    return tuple(found)
 
 
 def _cell(
-    steps: list[Step], nodes: int, cell: tuple[str, ...], stage: Stage, name: str, source: str, group: str
+    steps: list[Step],
+    nodes: int,
+    cell: tuple[str, ...],
+    stage: Stage,
+    name: str,
+    source: str,
+    group: str,
+    first: str,
 ) -> str:
-    """Add one cell; a cell without a path from input to output is the identity."""
+    """Add one cell, with the codes of the first if it is named; without a path from input to output it adds nothing."""
     values = {0: source}
-    for target in range(1, nodes):
-        parts = []
-        for (start, end), op in zip(edges(nodes), cell, strict=True):
-            if end == target and op != "none" and start in values:
-                parts.append(_operation(steps, f"{name}_{start}{end}", values[start], op, stage, group))
+    for target, into in _wires(nodes, cell):
+        parts = tuple(
+            [_operation(steps, name, f"_{start}{target}", values[start], op, stage, group, first) for start, op in into]
+        )
         if len(parts) == 1:
             values[target] = parts[0]
-        elif parts:
-            steps.append(Addition(f"{name}_{target}", tuple(parts)))
+        else:
             values[target] = f"{name}_{target}"
+            steps.append(Addition(values[target], parts))
     return values.get(nodes - 1, source)
 
 
-def _operation(steps: list[Step], name: str, source: str, op: str, stage: Stage, group: str) -> str:
+def _operation(
+    steps: list[Step], cell: str, edge: str, source: str, op: str, stage: Stage, group: str, first: str
+) -> str:
     if op == "skip":
         return source
+    name = cell + edge
     if op in ("average3", "max3"):
         steps.append(Pooling(name, source, op[:-1]))
         return name
-    steps += _unit(name, source, op, stage.width, stage.width, 1, stage.coding, group, group)
+    shared = first and first + edge
+    steps += _unit(name, source, op, stage.width, stage.width, 1, stage.coding, group, group, shared)
     return name
 
 
@@ -135,17 +153,22 @@ def _unit(
     coding: str,
     group_in: str,
     group_out: str,
+    shared: str = "",
 ) -> tuple[Step, ...]:
-    """Return a dense convolution, or a depthwise one and a pointwise one, whose name is the unit's."""
+    """Return a dense convolution, or a depthwise one and a pointwise one, whose name is the unit's.
+
+    They have the codes of the unit named `shared`, or codes of their own.
+    """
     steps: list[Step] = []
     kernel = int(op[-1])
     if op.startswith("separable"):
         steps.append(
             Convolution(f"{name}_depthwise", source, width_in, width_in, kernel, stride, True, False,
-                        depthwise_coding(coding), group_in, group_in)
+                        depthwise_coding(coding), group_in, group_in, shared_with=shared and f"{shared}_depthwise")
         )  # fmt: skip
         source, kernel, stride = f"{name}_depthwise", 1, 1
     steps.append(
-        Convolution(name, source, width_in, width_out, kernel, stride, False, True, coding, group_in, group_out)
-    )
+        Convolution(name, source, width_in, width_out, kernel, stride, False, True, coding, group_in, group_out,
+                    shared_with=shared)
+    )  # fmt: skip
     return tuple(steps)

@@ -241,10 +241,9 @@ class Plan:
         steps: list[Step] = []
         for step in self.steps:
             if isinstance(step, Convolution):
-                channels_in = kept.get(step.group_in, step.channels_in)
-                steps.append(
-                    replace(step, channels_in=channels_in, channels_out=kept.get(step.group_out, step.channels_out))
-                )
+                counts = kept.get(step.group_in, step.channels_in), kept.get(step.group_out, step.channels_out)
+                is_same = counts == (step.channels_in, step.channels_out)
+                steps.append(step if is_same else replace(step, channels_in=counts[0], channels_out=counts[1]))
             elif isinstance(step, Linear):
                 steps.append(replace(step, channels_in=kept.get(step.group_in, step.channels_in)))
             else:
