@@ -9,7 +9,7 @@ from typing import Any
 from automl.space import TabularSettings
 from engine.data import Signature
 from engine.errors import SettingsError, did_you_mean
-from engine.launch import SearchSettings
+from engine.search_settings import SearchSettings
 from engine.winners import FinishSettings
 
 __all__ = ["DEFAULT_METRIC", "Settings", "check_monotone", "plain_monotone"]
@@ -46,10 +46,6 @@ class Settings(SearchSettings):
         ]
         if self.teacher:
             problems.append("teacher says nothing here: the space tabular trains its own on the data; remove it.")
-        if self.finish.teachers:
-            problems.append(
-                "finish.teachers says nothing here: the space tabular trains its own on the data; remove it."
-            )
         if self.max_macs is not None:
             problems.append("max_macs says nothing here: models of tables are not counted in it; remove it.")
         try:

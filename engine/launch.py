@@ -9,22 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, final
 
-from engine.allowance import TrialSettings, seconds_of
+from engine.allowance import seconds_of
 from engine.artifact import Artifact
 from engine.backends.registry import backend_for
-from engine.backends.settings import BackendSettings
 from engine.deadline import Deadline
-from engine.errors import SettingsError
 from engine.family import Family
 from engine.finisher import Finisher, Member
 from engine.front import Front
 from engine.limits import check_limits
-from engine.load import DataSettings, Loaded, load
+from engine.load import Loaded, load
 from engine.metrics import check_metric
 from engine.objective import Objective, Problem
 from engine.progress import Progress
@@ -32,97 +30,21 @@ from engine.record import RunFolder
 from engine.report import write_report
 from engine.reserve import FINISH_SHARE, Reserve
 from engine.samplers.registry import is_pure, sampler_named
+from engine.search_settings import SearchSettings
 from engine.stopping import Terminated, stoppable
 from engine.storage import Mirror, without_password
 from engine.study import Study
 from engine.teacher import checked_teacher
-from engine.threshold import ThresholdSettings, check_threshold
+from engine.threshold import check_threshold
 from engine.watch import Watch
-from engine.winners import FinishSettings
 from engine.work import Work
 
-__all__ = ["Named", "Run", "SearchSettings", "search"]
+__all__ = ["Run", "search"]
 
 GRACE_SHARE = 0.3  # of the finisher's time, after which a trial that does not stop is ended from outside
 WRITING_SECONDS = 1.0  # of one core, for the report
 LEAST_MEASURED = 0.05  # seconds of one core that tell how busy the machine is
 REFIT_BELOW_ROWS = 10_000
-
-
-@final
-@dataclass(frozen=True)
-class Named:
-    """A choice by name."""
-
-    name: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSettings:
-    """What every driver understands.
-
-    Args:
-        data: Where rows come from and how they are split.
-        backend: Where trials run: `processes`, `serial` or `ray`, and what Ray must know.
-        sampler: `pareto`, `random`, or one of Optuna's.
-        budget: Trials to train; cached and oversized ones are free.
-        seconds: For everything from loading to the written files, instead of a budget alone.
-        trial: What one trial may take.
-        seed: Of the split, the search and the training.
-        workers: Trials at once.
-        run: Folder of the run; an existing one is resumed.
-        metric: Error that is minimised.
-        cost: The second axis.
-        max_bytes: No file of the front is longer.
-        min_bytes: A shorter file is worth nothing more: of those at most this long only the most accurate counts, and
-            the search looks for others above.
-        max_macs: No network needs more multiply-accumulates a row.
-        race: Stop trials that can no longer reach the front at their size, by their learning curve or by the first of
-            their folds. Off until a benchmark shows what it costs.
-        lag: How far knowledge lags behind proposals; by default twice the workers.
-        storage: Database, or journal file of Optuna, that mirrors the study for optuna-dashboard.
-        teacher: A model file whose outputs the winners learn from; by default the best member of the front.
-        finish: How the front is finished.
-        threshold: How labels are chosen from probabilities; by default the most probable class.
-        quiet: No progress display.
-    """
-
-    data: DataSettings = field(default_factory=DataSettings)
-    backend: BackendSettings = field(default_factory=BackendSettings)
-    sampler: Named = Named("pareto")
-    budget: int = 100
-    seconds: float | None = None
-    trial: TrialSettings = field(default_factory=TrialSettings)
-    seed: int = 0
-    workers: int = 2
-    run: str | None = None
-    metric: str = "accuracy"
-    cost: Literal["bytes", "latency_us", "macs"] = "bytes"
-    max_bytes: int | None = None
-    min_bytes: int | None = None
-    max_macs: int | None = None
-    race: bool = False
-    lag: int | None = None
-    storage: str | None = None
-    teacher: str | None = None
-    finish: FinishSettings = field(default_factory=FinishSettings)
-    threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
-    quiet: bool = False
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} must be at least 1, got {value}."
-            for name in ("budget", "workers", "max_bytes", "min_bytes", "max_macs", "lag", "seconds")
-            if (value := getattr(self, name)) is not None and value < 1
-        ]
-        if self.min_bytes is not None and self.cost in ("latency_us", "macs"):
-            problems.append(f"min_bytes is for bytes as the second axis, but cost={self.cost}; leave one of them out.")
-        if self.min_bytes is not None and self.max_bytes is not None and self.min_bytes >= self.max_bytes:
-            problems.append(f"min_bytes must be less than max_bytes={self.max_bytes}, got {self.min_bytes}.")
-        if self.seed < 0:
-            problems.append(f"seed must be at least 0, got {self.seed}.")
-        if problems:
-            raise SettingsError("\n".join(problems))
 
 
 @final

@@ -14,7 +14,7 @@ from engine.study import Study
 from engine.trial import Trial
 
 if TYPE_CHECKING:
-    from engine.launch import SearchSettings
+    from engine.search_settings import SearchSettings
 
 __all__ = ["Watch"]
 

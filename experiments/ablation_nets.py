@@ -22,9 +22,10 @@ from compression.graphs.unpack import unpacked
 from compression.nets.train import Recipe
 from engine.artifact import Artifact
 from engine.data import Rows
-from engine.launch import Named, Run, search
+from engine.launch import Run, search
 from engine.load import Loaded, load
 from engine.score import error_of
+from engine.search_settings import Named
 from engine.space import Candidate
 from experiments.ablation_family import Variant, listed
 from experiments.ablation_fronts import Arm, File, arm_of, files_of, seconds_of, timed, trials_of

@@ -14,9 +14,10 @@ from automl.settings import Settings
 from automl.space import fitting
 from engine.data import Signature
 from engine.family import Family
-from engine.launch import Named, Run, SearchSettings, search
+from engine.launch import Run, search
 from engine.load import DataSettings, Loaded, load
 from engine.metrics import default_metric
+from engine.search_settings import Named, SearchSettings
 from engine.space import Candidate
 from engine.winners import FinishSettings
 from experiments.ablation_family import Variant, listed, with_options

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from engine.errors import SettingsError
-from engine.launch import SearchSettings
+from engine.search_settings import SearchSettings
 from engine.winners import FinishSettings
 from nas.cells import CellsSettings
 from nas.space import space_named
@@ -75,6 +75,8 @@ class Settings(SearchSettings):
         max_macs: No network needs more multiply-accumulates a row, which bounds the time of a trial; by default 200,000
             times the square root of the number of positions of the input.
     """
+
+    trains_teachers: ClassVar[bool] = True
 
     space: CellsSettings = field(default_factory=CellsSettings)
     train: TrainSettings = field(default_factory=TrainSettings)

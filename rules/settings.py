@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.errors import SettingsError
-from engine.launch import SearchSettings
+from engine.search_settings import SearchSettings
 from rules.generators.space import RulesSettings
 
 __all__ = ["FileSettings", "Settings"]

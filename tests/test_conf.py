@@ -8,11 +8,16 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from automl.autosklearn.settings import AutoSklearnSettings
 from automl.search import settings_of
+from automl.settings import Settings as TableSettings
+from compression.recipes.settings import Settings as RecipeSettings
 from engine.backends.registry import BACKENDS
+from engine.errors import SettingsError
 from engine.loaders.settings import SOURCES, DataSettings, check
 from engine.samplers.registry import SAMPLERS, sampler_named
 from engine.settings import build
+from engine.winners import FinishSettings
 from nas.cells import cells_space
 from nas.settings import Settings, settings_for
 from rules.settings import Settings as RulesSettings
@@ -98,3 +103,10 @@ def test_the_space_can_be_narrowed_from_the_command_line():
 def test_every_file_says_how_it_is_chosen():
     for group, option in OPTIONS:
         assert f"{group}={option}" in (CONF / group / f"{option}.yaml").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize("kind", [TableSettings, AutoSklearnSettings, RulesSettings, RecipeSettings])
+def test_only_networks_are_trained_to_teach(kind):
+    with pytest.raises(SettingsError, match=r"finish\.teachers says nothing here"):
+        kind(finish=FinishSettings(teachers=1))
+    assert Settings(finish=FinishSettings(teachers=1)).finish.teachers == 1

@@ -15,9 +15,10 @@ from toy import Toy, toy_data, toy_test
 from engine.backends.settings import BackendSettings
 from engine.command import main_guard
 from engine.ending import ending
-from engine.launch import Named, SearchSettings, search
+from engine.launch import search
 from engine.load import Loaded
 from engine.record import RunFolder
+from engine.search_settings import Named, SearchSettings
 from engine.winners import FinishSettings
 
 

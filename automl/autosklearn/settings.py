@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from automl.settings import DEFAULT_METRIC
 from engine.errors import SettingsError, did_you_mean
-from engine.launch import SearchSettings
+from engine.search_settings import SearchSettings
 from engine.winners import FinishSettings
 
 __all__ = ["CODINGS_TRIED", "AutoSklearnSettings", "AutoSklearnSpace"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from compression.codings import CODINGS, PALETTES
 from engine.errors import SettingsError, did_you_mean
-from engine.launch import SearchSettings
+from engine.search_settings import SearchSettings
 
 __all__ = ["RecipesSettings", "Settings", "TrainSettings"]
 

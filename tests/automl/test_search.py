@@ -94,8 +94,6 @@ def test_what_says_nothing_here_is_refused():
         Settings(teacher="x.onnx")
     with pytest.raises(SettingsError, match="max_macs says nothing here"):
         Settings(max_macs=10)
-    with pytest.raises(SettingsError, match=r"finish\.teachers says nothing here"):
-        Settings(finish=FinishSettings(teachers=1))
 
 
 def test_the_command_sweeps_over_data_sets_and_ends_with_one_table(tmp_path, monkeypatch, capsys):

@@ -10,8 +10,9 @@ from toy import Toy
 from engine import evaluate, predict
 from engine.artifact import Artifact
 from engine.errors import DataError
-from engine.launch import Named, SearchSettings, search
+from engine.launch import search
 from engine.load import DataSettings, load_frame
+from engine.search_settings import Named, SearchSettings
 from engine.threshold import ThresholdSettings
 from engine.winners import FinishSettings
 

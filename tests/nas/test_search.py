@@ -19,8 +19,8 @@ import yaml
 
 from engine.backends.settings import BackendSettings
 from engine.errors import EngineError, RecordError, SettingsError
-from engine.launch import Named
 from engine.load import DataSettings, load
+from engine.search_settings import Named
 from engine.winners import FinishSettings
 from nas import search
 from nas.cells import CellsSettings
