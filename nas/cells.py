@@ -333,9 +333,9 @@ def _placed(links: Sequence[tuple[int, int, str]], order: Sequence[int], nodes: 
     between: dict[tuple[int, int], list[str]] = {}
     for source, target, op in links:
         between.setdefault((source, target), []).append(op)
-    aliases = {
-        node: max((len(ops) for (source, _), ops in between.items() if source == node), default=1) - 1 for node in order
-    }
+    aliases = dict.fromkeys(order, 0)
+    for (source, _), ops in between.items():
+        aliases[source] = max(aliases[source], len(ops) - 1)
     place: dict[int, int] = {}
     free = 0
     for node in order[:-1]:
