@@ -47,6 +47,7 @@ from rich.table import Table as Printed
 from automl.search import settings_of
 from engine.command import main_guard
 from engine.errors import SettingsError
+from engine.load import DataSettings
 from engine.settings import build, from_arguments
 from engine.tables import error_number
 from experiments.ablation_fronts import Arm, constant_error, front_of, size_ratio
@@ -212,8 +213,8 @@ def _sets(settings: Settings, given: Mapping[str, Any]) -> Iterator[str]:
     if settings.tables:
         yield from settings.sets.split(",") if settings.sets else table_names(Path(settings.tables))
         return
-    data = given.get("data", {})
-    yield Path(data["path"]).stem if data.get("path") else str(data.get("name", "digits"))
+    data = build(DataSettings, given.get("data", {}), where="data.")
+    yield Path(data.path).stem if data.path else data.name
 
 
 def _is_of(cell: Cell, key: Mapping[str, Any]) -> bool:

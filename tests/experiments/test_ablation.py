@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_digits
 
 from automl.family import Tables
 from automl.space import TabularSettings
@@ -145,13 +145,25 @@ def test_arms_of_a_table_are_recorded_and_not_run_twice(tables, tmp_path, capsys
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_arms_of_images_deliver(tmp_path, capsys):
-    given = ["budget=2", "train.steps=4", "train.epochs=0.1", "finish.members=1", "finish.effort=1", "seeds=0"]
+    digits = load_digits()
+    np.savez(tmp_path / "ciphers.npz", x=digits.images[:, None].astype(np.uint8), y=digits.target)
+    given = [
+        "data.name=npz",
+        f"data.path={tmp_path / 'ciphers.npz'}",
+        "budget=2",
+        "train.steps=4",
+        "train.epochs=0.1",
+        "finish.members=1",
+        "finish.effort=1",
+        "seeds=0",
+    ]
     given += ["space.stages=1", "space.widths=[4,6]", "data.max_rows=400", f"out={tmp_path / 'out'}"]
     arms = [name for name in ablation.ARMS if name != "default_coded"]  # the same as float_coded, on larger networks
     given += [f"arms={','.join(arms)}"]
     assert ablation.main(given) == 0
     cells = read_cells(tmp_path / "out" / "cells.jsonl")
     assert [one.key["arm"] for one in cells] == arms
+    assert {one.key["set"] for one in cells} == {"ciphers"}
     by_arm = {str(one.key["arm"]): one for one in cells}
     float_sizes = [file["bytes"] for file in by_arm["float_coded"].files]
     assert min(float_sizes) < max(float_sizes)
