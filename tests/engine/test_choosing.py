@@ -92,3 +92,15 @@ def test_rough_costs_know_how_far_off_they_are():
     rough = RoughCost.of(features[:60], costs[:60])
     off = rough.expected(features[60:]) - costs[60:]
     assert np.sqrt((off**2).mean()) == pytest.approx(rough.spread, rel=0.3)
+
+
+def test_one_column_that_tells_the_cost_is_believed_beside_a_hundred_that_do_not():
+    rng = np.random.default_rng(3)
+    genes = (rng.random((160, 100)) < 0.2).astype(float)
+    costs = rng.normal(8.0, 1.0, 160)
+    about = 0.1 * (costs + rng.normal(0.0, 0.05, 160))  # small numbers, as families tell them
+    features = np.column_stack([genes, about, np.ones(160)])  # and one that is always the same
+    rough = RoughCost.of(features[:60], costs[:60])
+    off = float(np.sqrt(np.mean((rough.expected(features[60:]) - costs[60:]) ** 2)))
+    assert off < 0.2, "of a spread of 1"
+    assert 0.5 < rough.spread / off < 2.0
