@@ -161,7 +161,11 @@ class Artifact:
 
         names = {"x": self.column_names("numeric"), "c": self.column_names("categorical")}
         if not any(names.values()):
-            raise DataError(f"The model names no columns, so {where} cannot be matched with it; give arrays x and c.")
+            arrays = " and ".join(self.input_shapes)
+            raise DataError(
+                f"The model names no columns, so {where} cannot be matched with it; give its input {arrays} in an npz "
+                "file."
+            )
         return frame_inputs(as_frame(table), names, self.columns, where=where)
 
     @property

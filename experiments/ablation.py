@@ -213,7 +213,7 @@ def _sets(settings: Settings, given: Mapping[str, Any]) -> Iterator[str]:
     if settings.tables:
         yield from settings.sets.split(",") if settings.sets else table_names(Path(settings.tables))
         return
-    data = build(DataSettings, given.get("data", {}), where="data.")
+    data = build(DataSettings, given.get("data", {}), where="data")
     yield Path(data.path).stem if data.path else data.name
 
 

@@ -153,6 +153,7 @@ def test_a_card_of_another_file_is_not_believed(value_model, people, tmp_path, c
     code, _, text = run(predict, capsys, model=value_model, data=people, out=tmp_path / "o.csv")
     assert code == 2
     assert "The model names no columns" in text
+    assert "give its input x in an npz file" in text
 
 
 @pytest.mark.parametrize(

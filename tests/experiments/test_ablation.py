@@ -115,6 +115,11 @@ def test_settings_are_told_all_at_once():
         build(ablation.Settings, from_arguments(["arms=file,none", "seeds=a", "sets=x"]))
 
 
+def test_a_misspelt_key_of_the_data_is_named_as_it_was_typed(tmp_path):
+    with pytest.raises(SettingsError, match=r"Unknown key data\.nam;"):
+        ablation.main(["data.nam=npz", f"out={tmp_path}"])
+
+
 @pytest.fixture
 def tables(tmp_path):
     x, y = load_breast_cancer(return_X_y=True, as_frame=True)
