@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from automl.blend import BLEND, shares_of
 from engine.space import Candidate
 
 __all__ = ["describe"]
@@ -18,6 +19,10 @@ def describe(candidate: Candidate) -> dict[str, Any]:
     Args:
         candidate: The winner.
     """
+    if candidate["family"] == BLEND:
+        shares = shares_of(candidate)
+        steps = [{"step": f"{share:.1%} of the mean", "detail": member.genes} for member, share in shares.items()]
+        return {"family": BLEND, "steps": steps}
     genes, family = candidate.genes, str(candidate["family"])
     own = {name.split(".")[1]: value for name, value in genes.items() if name.startswith(f"{family}.")}
     steps = []

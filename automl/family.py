@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from automl.blend import BLEND, Mean, blend_of, shares_of
 from automl.describe import describe
-from automl.inspection import inspected
+from automl.fitted import Fitted
+from automl.inspection import Answering, inspected
 from automl.lesson import Lesson
+from automl.models.ensemble import mean_of
 from automl.models.registry import fit
 from automl.monotone import check_directions
 from automl.portfolio import portfolio
@@ -46,6 +51,9 @@ SHRINKS = (
     0.05,
 )  # of the trees, where a file trained on more rows is too long
 SHORTENED = ("boosting", "forest", "extra", "oblivious")
+MODELS_KEPT = 16  # after they were finished; each may hold on to its training rows
+
+_known: WeakKeyDictionary[Dataset, OrderedDict[tuple[int, int, str], Fitted]] = WeakKeyDictionary()
 
 
 @final
@@ -103,6 +111,15 @@ class Tables:
         members = dict(zip(("ensemble.first", "ensemble.second", "ensemble.third"), names, strict=True))
         return Candidate.of({**genes, **members, "ensemble.share": 0.5})  # three have equal shares
 
+    @property
+    def blends(self) -> bool:
+        """Whether means of what was tried are finished, too: where ensembles are searched."""
+        return "ensemble" in self.families
+
+    def blend(self, shares: Mapping[Candidate, float]) -> Candidate:
+        """Return the candidate of a weighted mean."""
+        return blend_of(shares)
+
     def bytes(self, candidate: Candidate) -> None:
         """Trained values decide how long a file is."""
 
@@ -146,21 +163,25 @@ class Tables:
         max_bytes: int | None,
         seed: int,
         refit: bool,
+        own: Sequence[Artifact] = (),
     ) -> Artifact:
-        """Train as in the trial and measure on the last fold; with `refit`, ship what is trained on all rows."""
+        """Measure the trial's file on the last fold; with `refit`, ship what is trained in the same way on all rows."""
         del seed, teachers  # the space trains its own teacher
         valid = data.valid(-1)
         table = table_of(data)
         paper = Paper.of(table, np.asarray(data.splits[-1].valid))
-        first = self._alone(candidate, self._lesson(candidate, data, len(data.splits) - 1), paper, max_bytes)
-        if first is None:
-            raise ArtifactError(f"No file of {candidate['family']} with these genes has {max_bytes} bytes or less.")
-        outputs = first.outputs(valid.inputs())
-        error = error_of(outputs, valid, metric=self.metric, task=self.signature.task)
-        whole = self._alone(candidate, self._lesson(candidate, data, EVERYTHING), paper, max_bytes) if refit else None
+        whole = self._alone(candidate, data, EVERYTHING, paper, max_bytes) if refit else None
+        if whole is not None and own:
+            judged: Answering = Mean(tuple(own), tuple(shares_of(candidate).values()))
+            artifact = whole
+        else:
+            first = own[0] if len(own) == 1 else self._alone(candidate, data, len(data.splits) - 1, paper, max_bytes)
+            if first is None:
+                raise ArtifactError(f"No file of {candidate['family']} with these genes has {max_bytes} bytes or less.")
+            judged, artifact = first, whole or first
+        error = error_of(judged.outputs(valid.inputs()), valid, metric=self.metric, task=self.signature.task)
         card: dict[str, Any] = {"validation": {"error": error, "rows": len(valid)}, "refit": whole is not None}
-        card |= inspected(first, valid, self.signature, metric=self.metric)  # the one that did not see these rows
-        artifact = whole or first
+        card |= inspected(judged, valid, self.signature, metric=self.metric)  # what did not see these rows
         directions = check_directions(artifact, paper, self.monotone)
         if directions:
             card["monotone"] = directions
@@ -171,14 +192,41 @@ class Tables:
         del trials
         return describe(point.candidate)
 
-    def _alone(self, candidate: Candidate, lesson: Lesson, paper: Paper, max_bytes: int | None) -> Artifact | None:
+    def _alone(
+        self, candidate: Candidate, data: Dataset, fold: int, paper: Paper, max_bytes: int | None
+    ) -> Artifact | None:
         """Return the file of this candidate, with fewer trees where it would be too long; None if it stays so."""
-        sizes = SHRINKS if max_bytes is not None and candidate["family"] in SHORTENED else (1.0,)
-        for fitted in fit(replace(lesson, sizes=sizes), candidate.genes):
+        for fitted in self._fits(candidate, data, fold):
             artifact = write(fitted, paper)
             if max_bytes is None or artifact.size <= max_bytes:
                 return artifact
+            if candidate["family"] not in SHORTENED:
+                break
         return None
+
+    def _fits(self, candidate: Candidate, data: Dataset, fold: int) -> Iterator[Fitted]:
+        """Yield the model, and then shorter ones where there are; it is kept for a while: means share it."""
+        if candidate["family"] == BLEND:
+            shares = shares_of(candidate)
+            members = [next(self._fits(member, data, fold)) for member in shares]
+            names = ", ".join(f"{member['family']} ({share:.0%})" for member, share in shares.items())
+            yield mean_of(members, list(shares.values()), names)
+            return
+        known, place = _known.setdefault(data, OrderedDict()), (fold, self.seed, candidate.key)
+        is_known = place in known
+        if is_known:
+            known.move_to_end(place)
+            yield known[place]
+        sizes = SHRINKS if candidate["family"] in SHORTENED else (1.0,)
+        lesson = replace(self._lesson(candidate, data, fold), sizes=sizes)
+        for number, fitted in enumerate(fit(lesson, candidate.genes)):
+            if number == 0 and is_known:
+                continue
+            if number == 0:
+                known[place] = fitted
+                while len(known) > MODELS_KEPT:
+                    known.popitem(last=False)
+            yield fitted
 
     def _lesson(
         self, candidate: Candidate, data: Dataset, fold: int, goes_on: Callable[[], bool] = lambda: True

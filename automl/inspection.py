@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
-from engine.artifact import Artifact
 from engine.data import Rows, Signature
 from engine.score import error_of
 
-__all__ = ["inspected"]
+__all__ = ["Answering", "inspected"]
 
 ROWS = 1000
 COLUMNS = 100  # whose importance is measured: those that come first
@@ -18,7 +18,14 @@ BINS = 10
 MOST_CLASSES = 12
 
 
-def inspected(artifact: Artifact, rows: Rows, signature: Signature, *, metric: str, seed: int = 0) -> dict[str, Any]:
+class Answering(Protocol):
+    """A file, or several that answer together."""
+
+    def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return answers to rows, shape (n_rows, n_outputs)."""
+
+
+def inspected(artifact: Answering, rows: Rows, signature: Signature, *, metric: str, seed: int = 0) -> dict[str, Any]:
     """Return what the report shows of a file beyond its error.
 
     Args:
@@ -55,7 +62,7 @@ def inspected(artifact: Artifact, rows: Rows, signature: Signature, *, metric: s
 
 
 def _importance(
-    artifact: Artifact, rows: Rows, signature: Signature, metric: str, rng: np.random.Generator
+    artifact: Answering, rows: Rows, signature: Signature, metric: str, rng: np.random.Generator
 ) -> dict[str, float]:
     inputs = rows.inputs()
     base = error_of(artifact.outputs(inputs), rows, metric=metric, task=signature.task)

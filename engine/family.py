@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from engine.artifact import Artifact
 from engine.data import Dataset
 from engine.space import Candidate, Space
 from engine.trial import Point, Trial
 
-__all__ = ["Family", "Report"]
+__all__ = ["Blending", "Family", "Report"]
 
 
 class Report(Protocol):
@@ -103,6 +103,7 @@ class Family(Protocol):
         max_bytes: int | None,
         seed: int,
         refit: bool,
+        own: Sequence[Artifact] = (),
     ) -> Artifact:
         """Train a winner long.
 
@@ -115,5 +116,25 @@ class Family(Protocol):
                 what is larger than the candidate, and knows more.
             seed: Of everything random.
             refit: Whether to use the validation rows for training too.
+            own: The trial's file, of the last pair of `data.splits`, for families that would only train it again; of a
+                mean the files of its members.
+        """
+        ...
+
+
+@runtime_checkable
+class Blending(Protocol):
+    """A family that may also answer with the weighted mean of what files of its candidates answer."""
+
+    @property
+    def blends(self) -> bool:
+        """Whether it does so here: then answers of trials are kept, and means of the best ones are finished, too."""
+        ...
+
+    def blend(self, shares: Mapping[Candidate, float]) -> Candidate:
+        """Return the candidate of a mean; it need not lie in the space, but `finish` and `describe` take it.
+
+        Args:
+            shares: Of each member, in canonical form; above 0, with the sum 1.
         """
         ...

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 import numpy as np
 
 from engine.artifact import Artifact
 from engine.backends import Backend
+from engine.blends import Blend, Blends
+from engine.collecting import collect
 from engine.data import Rows, Signature
 from engine.deadline import Deadline
 from engine.errors import ArtifactError
-from engine.family import Family
+from engine.family import Blending, Family
 from engine.finished import FinishedFiles
 from engine.front import Front
 from engine.groups import group_report
 from engine.intervals import wilson
 from engine.record import RunFolder
 from engine.score import error_of, latency_us
-from engine.study import LOSSES_ALLOWED, seed_of
+from engine.study import seed_of
 from engine.tables import write_front_csv
 from engine.threshold import Decision, ThresholdSettings, choose_decision
 from engine.trial import Point, Trial
@@ -42,18 +43,25 @@ from engine.work import Build, Done, Finish
 
 __all__ = ["Finisher", "Member"]
 
-T = TypeVar("T", Build, Finish)
 PACKAGES = ("lilliput", "torch", "onnx", "onnxruntime", "numpy")
 
 
 @final
 @dataclass(frozen=True)
 class Member:
-    """A member of the finished front: its point on validation rows, the file, and its point as the search scored it."""
+    """A member of the finished front.
+
+    Args:
+        point: On validation rows.
+        artifact: The file.
+        searched: Its point as the search scored it; of a mean of several files, as their answers told it.
+        answers: Of a mean, to the validation rows, by files that did not learn from them.
+    """
 
     point: Point
     artifact: Artifact
     searched: Point
+    answers: np.ndarray | None = None
 
 
 @final
@@ -81,6 +89,7 @@ class Finisher:
         threshold: How labels are chosen.
         valid: Rows on which they are chosen, of the last pair; None where nothing is chosen.
         protected: Columns of the test rows that are no inputs, by whose values the files are judged group by group.
+        blends: Of which means of files are finished, too; None where none are made.
     """
 
     family: Family
@@ -100,8 +109,10 @@ class Finisher:
     threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
     valid: Rows | None = None
     protected: Mapping[str, np.ndarray] = field(default_factory=dict)
+    blends: Blends | None = None
     _failures: dict[str, str] = field(default_factory=dict)
     _until: Deadline | None = None  # by which training shall be over
+    _pace: Pace | None = None
 
     def run(self, front: Front, trials: Sequence[Trial], *, is_training: bool = True) -> list[Member]:
         """Finish the front, write `front/` and `front.csv`, and return the members, most accurate first.
@@ -114,21 +125,27 @@ class Finisher:
         files = self._own_files(front, is_training=is_training)
         front = replace(front, points=tuple(point for point in front if point.sha256 in files))
         finished: dict[str, Artifact] = {}
+        means: list[Member] = []
         if self.settings.members > 0 and len(front):
             winners = spread(front, self.settings.members)
             self._until = self._end_of_training(list(files.values())) if is_training else None
             seconds = seconds_by_key(trials) if is_training else None
             own = files[front.points[0].sha256]
             teachers = (self.teacher,) if self.teacher else self._teachers(winners, own, seconds)
-            finished = self._finished(winners, teachers, seconds)
+            finished = self._finished(
+                winners, teachers, seconds, {p.candidate.key: (files[p.sha256],) for p in winners}
+            )
+            if self.blends is not None and seconds is not None:
+                means = self._means(self.blends, front, seconds)
         members = [
-            self._member(point, files[point.sha256], finished.get(point.candidate.key), front.cost) for point in front
+            *means,
+            *(self._member(p, files[p.sha256], finished.get(p.candidate.key), front.cost) for p in front),
         ]
         finished_front = Front.of([member.point for member in members], cost=front.cost, floor=front.floor)
         kept = {id(point) for point in finished_front}
         members = [member for member in members if id(member.point) in kept]
         members.sort(key=lambda member: (member.point.values["error"], member.point.values["bytes"]))
-        members = [self._with_card(member, trials, files[member.searched.sha256]) for member in members]
+        members = [self._with_card(member, trials, files.get(member.searched.sha256)) for member in members]
         if members or not (self.folder.path / "front").exists():
             self._write(members)
         return members
@@ -146,7 +163,7 @@ class Finisher:
                     self.folder.keep(artifact)
                     files[artifact.sha256] = artifact
 
-        self._collect(builds, keep)
+        collect(self.backend, builds, keep)
         lost = [point.sha256[:12] for point in gone if point.sha256 not in files]
         if lost:
             raise ArtifactError(
@@ -182,11 +199,15 @@ class Finisher:
         if missing and seconds is not None:
             first, others = self._supposed(winners, seconds)
             self.watch(0, len(winners), first + sum(others) / self.backend.slots)
-            self._collect(missing, self._kept.keep)
+            collect(self.backend, missing, self._kept.keep)
         return tuple(self._kept.of(tasks).values()) or (own,)
 
     def _finished(
-        self, winners: Sequence[Point], teachers: tuple[Artifact, ...], seconds: Mapping[str, float] | None
+        self,
+        winners: Sequence[Point],
+        teachers: tuple[Artifact, ...],
+        seconds: Mapping[str, float] | None,
+        own: Mapping[str, Sequence[Artifact]],
     ) -> dict[str, Artifact]:
         """Take over results of an earlier run, and train the other winners: largest first, in a limited time quickest.
 
@@ -203,6 +224,7 @@ class Finisher:
                 efforts[n],
                 teachers,
                 self._until,
+                tuple(own.get(p.candidate.key, ())),
             )
             for n, p in enumerate(winners)
         ]
@@ -212,7 +234,7 @@ class Finisher:
         sizes = {n: -efforts[n] * (self.family.macs(winners[n].candidate) or limits[n]) for n in costs}
         first = sizes if self._until is None else costs
         tasks.sort(key=lambda task: (first[task.number], task.number))
-        pace = Pace(2 if self.refit else 1)
+        pace = self._pace = self._pace or Pace(2 if self.refit else 1)
         total = len(found) + len(tasks)
         waiting = dict(costs)
 
@@ -234,9 +256,9 @@ class Finisher:
         def fits(task: Finish, is_first: bool) -> bool:
             is_unknown = is_first and not pace.is_learned
             supposed = costs[task.number] / task.effort if is_unknown else pace.expected(costs[task.number])
-            return self._until is None or self._until.left() > supposed
+            return self._until is not None and self._until.left() > supposed
 
-        self._collect(tasks, keep, fits)
+        collect(self.backend, tasks, keep, fits if self._until is not None else None)
         return {winners[number].candidate.key: artifact for number, artifact in found.items()}
 
     def _end_of_training(self, own: Sequence[Artifact]) -> Deadline | None:
@@ -269,39 +291,6 @@ class Finisher:
     def _kept(self) -> FinishedFiles:
         return FinishedFiles(self.folder.path / "finished")
 
-    def _collect(
-        self,
-        tasks: Sequence[T],
-        keep: Callable[[T, Done], None],
-        fits: Callable[[T, bool], bool] = lambda _task, _is_first: True,
-    ) -> None:
-        """Run tasks in their order; those whose worker is lost run again, within limits.
-
-        `fits` is asked before a task begins, and whether it would be alone. One that does not fit waits for those under
-        way; where there are none, it is left out, and so are all after it.
-        """
-        losses: dict[int, int] = {}
-        waiting, under_way = deque(tasks), 0
-        at_once = self.backend.slots if self._until is not None else len(tasks)
-        while True:
-            while waiting and under_way < at_once and fits(waiting[0], not under_way):
-                self.backend.submit(waiting.popleft())
-                under_way += 1
-            if not under_way:
-                return
-            outcome = self.backend.wait()
-            task, done = outcome.task, outcome.result
-            if outcome.is_limit:
-                done = Done(error=f"A limit ended it: {outcome.lost}.")
-            elif outcome.lost:
-                losses[task.number] = losses.get(task.number, 0) + 1
-                if losses[task.number] <= LOSSES_ALLOWED:
-                    self.backend.submit(task)
-                    continue
-                done = Done(error=f"Its worker was lost {losses[task.number]} times: {outcome.lost}.")
-            under_way -= 1
-            keep(task, done)
-
     def _member(self, point: Point, own: Artifact, finished: Artifact | None, cost: str) -> Member:
         """Ship the finished file, unless it is worse on validation rows by more than a standard error."""
         if finished is None:
@@ -319,6 +308,31 @@ class Finisher:
                 f"trained long it had {error:.4f}, worse than the trial's {own_error:.4f}: the trial's file is shipped"
             )
             return Member(point, replace(own, card={**own.card, "finished": False, "why_not_finished": note}), point)
+        return self._moved(point, finished, cost)
+
+    def _means(self, blends: Blends, front: Front, seconds: Mapping[str, float]) -> list[Member]:
+        """Finish means of files that were tried, as far as there is time; one whose training fails is left out."""
+        assert isinstance(self.family, Blending)
+        known, chosen = dict(seconds), list[tuple[Point, Blend]]()
+        for blend in blends.better_than(front):
+            candidate = self.family.blend(blend.shares)
+            chosen.append((Point(candidate, {**blend.values, "bytes": float(blend.limit_bytes)}), blend))
+            known[candidate.key] = sum(seconds.get(member.key, 0.0) for member in blend.shares)
+        own = {point.candidate.key: blend.files for point, blend in chosen}
+        finished = self._finished([point for point, _ in chosen], (), known, own)
+        means = []
+        for point, blend in chosen:
+            artifact = finished.get(point.candidate.key)
+            if artifact is not None:
+                shares = {member.key: share for member, share in blend.shares.items()}
+                told = replace(artifact, card={**artifact.card, "mean_of": shares})
+                means.append(replace(self._moved(point, told, front.cost), answers=blend.last_answers))
+        return means
+
+    def _moved(self, point: Point, finished: Artifact, cost: str) -> Member:
+        """Return the member of a finished file."""
+        error = float(finished.card["validation"]["error"])
+        own_error = point.values.get("last_fold_error", point.values["error"])
         # With folds the trial's error is a mean over them; long training moves it by what it moves the last one.
         moved = max(min(error, 0.0), point.values["error"] + error - own_error)
         values = {**point.values, "error": moved, "bytes": float(finished.size)}
@@ -329,8 +343,8 @@ class Finisher:
         card = {**finished.card, "finished": True}
         return Member(Point(point.candidate, values, finished.sha256), replace(finished, card=card), point)
 
-    def _with_card(self, member: Member, trials: Sequence[Trial], own: Artifact) -> Member:
-        """Measure test error and latency, and complete the card."""
+    def _with_card(self, member: Member, trials: Sequence[Trial], own: Artifact | None) -> Member:
+        """Measure test error and latency, and complete the card; `own` is the trial's file, which a mean has not."""
         point, artifact = member.point, member.artifact
         number = next((t.number for t in trials if any(p.candidate == point.candidate for p in t.points)), None)
         rows = int(self.told["split"]["validation_rows"])
@@ -360,7 +374,9 @@ class Finisher:
         decision = Decision()
         if self.valid is not None:
             # The file that ships may have learned from these rows; the trial's own has not.
-            decision = choose_decision(own.outputs(self.valid.inputs()), self.valid, self.threshold)
+            answers = member.answers if own is None else own.outputs(self.valid.inputs())
+            assert answers is not None
+            decision = choose_decision(answers, self.valid, self.threshold)
             card["decision"] = {**decision.to_json(), "by": self.threshold.metric or "costs", "rows": len(self.valid)}
         if self.test is not None and len(self.test):
             outputs = artifact.outputs(self.test.inputs())

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, final
 
 from engine.allowance import seconds_of
+from engine.answers import Answers
 from engine.artifact import Artifact
 from engine.backends.registry import backend_for
+from engine.blends import Blends
 from engine.deadline import Deadline
-from engine.family import Family
+from engine.family import Blending, Family
 from engine.finisher import Finisher, Member
 from engine.front import Front
 from engine.limits import check_limits
@@ -129,7 +131,9 @@ def search(
         try:
             merged, recorded = folder.open(_plain(plain))
             data = family.prepare(loaded.dataset, seed=settings.seed).save(folder.path / "data")
-            backend.start(Work(family, data.folder or folder.path, settings.metric, settings.cost))
+            answers = _answers(family, settings, folder)
+            keeps = answers is not None
+            backend.start(Work(family, data.folder or folder.path, settings.metric, settings.cost, keeps))
             watch = Watch(progress, settings, start, mirror)
             study = Study(
                 problem,
@@ -143,9 +147,14 @@ def search(
                 settings.race,
                 watch.study,
                 is_pure(settings.sampler.name),
+                answers,
             )
             finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch)
-            watch.reserve = _reserve(settings, loaded, family, start, backend.slots, refit=finisher.refit)
+            if answers is not None:
+                finisher.blends = Blends(answers, data, settings.metric, settings.max_bytes)
+            watch.reserve = _reserve(
+                settings, loaded, family, start, backend.slots, refit=finisher.refit, makes_means=keeps
+            )
             finisher.deadline = _deadline(start, settings.seconds)
             finisher.writing_seconds = WRITING_SECONDS * _slowness(begun, worked)
             members, stop = _guarded_run(study, finisher, watch, closer)
@@ -157,6 +166,13 @@ def search(
             backend.close()
             shutil.rmtree(folder.path / "data", ignore_errors=True)
     return Run(folder.path, tuple(members), study, stop, (*loaded.notes, *_ending(study, stop)))
+
+
+def _answers(family: Family, settings: SearchSettings, folder: RunFolder) -> Answers | None:
+    """Return where answers are kept for means of several files; None where none are made."""
+    is_asked = settings.cost == "bytes" and settings.finish.members > 0
+    is_able = isinstance(family, Blending) and family.blends
+    return Answers(folder.path / "answers") if is_asked and is_able else None
 
 
 def _ending(study: Study, stop: KeyboardInterrupt | None) -> tuple[str, ...]:
@@ -171,11 +187,28 @@ def _deadline(start: float, seconds: float | None, share: float = 1.0) -> Deadli
 
 
 def _reserve(
-    settings: SearchSettings, loaded: Loaded, family: Family, start: float, slots: int, *, refit: bool
+    settings: SearchSettings,
+    loaded: Loaded,
+    family: Family,
+    start: float,
+    slots: int,
+    *,
+    refit: bool,
+    makes_means: bool,
 ) -> Reserve:
     finish, folds = settings.finish, len(loaded.dataset.splits)
     trainings = finish.effort * (2 if refit else 1)
-    return Reserve(start, settings.seconds, slots, folds, trainings, finish.members, finish.teachers, family.macs)
+    return Reserve(
+        start,
+        settings.seconds,
+        slots,
+        folds,
+        trainings,
+        finish.members,
+        finish.teachers,
+        family.macs,
+        makes_means,
+    )
 
 
 def _grace(settings: SearchSettings) -> float | None:

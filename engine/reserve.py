@@ -19,6 +19,9 @@ __all__ = ["FINISH_SHARE", "Reserve"]
 FINISH_SHARE = 0.3  # of all time: kept back at first, and at most
 LEAST_SHARE = 0.15
 SAFETY = 1.5  # trainings on all rows of a busy machine
+MEAN_MEMBERS = (
+    6  # different ones of all means together, supposed to be those that take longest; each slot trains its own
+)
 EACH_SECONDS = 0.5  # of one core, for what is measured on each file
 
 
@@ -37,6 +40,7 @@ class Reserve:
         teachers: That are trained before.
         macs: Multiply-accumulates of a row through the file of a candidate, by which small ones train for longer; None
             where the family does not tell.
+        makes_means: Whether means of what was tried are finished, too.
         expected_seconds: That the finisher takes for the front so far, that of teachers included.
     """
 
@@ -48,6 +52,7 @@ class Reserve:
     members: int
     teachers: int = 0
     macs: Callable[[Candidate], int | None] = lambda _candidate: None
+    makes_means: bool = False
     expected_seconds: float = 0.0
     _spent: dict[str, float] = field(default_factory=dict)  # seconds of one fold, by the key of a file's candidate
     _front: Front | None = None
@@ -67,6 +72,8 @@ class Reserve:
         longest = max(costs, default=0.0)
         teaching = seconds_to_teach(longest, self.teachers, self.slots) or longest  # the last of winners ends alone
         training = sum(map(mul, costs, patiences(list(map(self.macs, longest_first))))) / self.slots + teaching
+        if self.makes_means:
+            training += sum(costs[:MEAN_MEMBERS])
         self.expected_seconds = self.trainings * training + EACH_SECONDS * len(study.front)
         if self.seconds is not None:
             kept = min(FINISH_SHARE, max(LEAST_SHARE, SAFETY * self.expected_seconds / self.seconds))

@@ -134,16 +134,19 @@ def _columns(values: dict[str, Any]) -> list[str]:
 def _dominated(card: Card, trials: Sequence[Trial]) -> list[str]:
     """Tell the nearest trials that the member beats in the search, where it was picked."""
     scored = [(trial.number, point) for trial in trials for point in trial.points]
-    own = [(number, point) for number, point in scored if point.candidate.key == card.get("key")]
-    if not own:
+    by_key = {point.candidate.key: (number, point) for number, point in reversed(scored)}
+    size, metric, means = size_name([card]), _metric(card), card.get("mean_of", {})
+    if card.get("key") in by_key:
+        number, point = by_key[str(card["key"])]
+        here, name = _pair(point, size), f"trial {number}"
+    elif means and all(key in by_key for key in means):
+        here = _error(card), size_of(card)
+        name = "mean of " + ", ".join(f"trial {by_key[key][0]} ({share:.0%})" for key, share in means.items())
+    else:
         return ["  the record has no trial with its key; it cannot be compared with the others."]
-    number, point = own[0]
-    size = size_name([card])
-    here = _pair(point, size)
     beaten = [(other, p) for other, p in scored if is_dominated(_pair(p, size), [here])]
     beaten.sort(key=lambda entry: _distance(here, _pair(entry[1], size)))
-    metric = _metric(card)
-    picked = f"trial {number}, {error_text(here[0], metric)} in {size_words(here[1], size)}"
+    picked = f"{name}, {error_text(here[0], metric)} in {size_words(here[1], size)}"
     if not any(is_dominated(here, [_pair(p, size)]) for _, p in scored):
         picked += ", on the front of the search: no trial was as good on both"
     lines = [f"  {picked}", f"  it dominates {len(beaten)} of {len(scored)} points" + ("; nearest:" if beaten else ".")]

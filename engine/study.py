@@ -10,6 +10,7 @@ from typing import final
 
 import numpy as np
 
+from engine.answers import Answers
 from engine.backends import Backend
 from engine.deadline import Deadline
 from engine.errors import RecordError, StudyError
@@ -60,6 +61,7 @@ class Study:
         is_racing: Whether trials that can no longer reach the front are stopped.
         watch: Told of every ended trial.
         is_pure: Whether the sampler's proposals are a function of their arguments, and not of earlier calls.
+        answers: Where those of files are kept; None where nobody asks for them.
     """
 
     problem: Problem
@@ -73,6 +75,7 @@ class Study:
     is_racing: bool = False
     watch: Callable[[Study, Trial], None] = lambda _study, _trial: None
     is_pure: bool = False
+    answers: Answers | None = None
     trials: dict[int, Trial] = field(default_factory=dict)
     stopped: str = ""
     _proposed: list[Candidate] = field(default_factory=list)
@@ -219,6 +222,9 @@ class Study:
         for point, artifact in zip(done.points, done.artifacts, strict=True):
             if self._with(self.front, [point]) is not self.front:
                 self.folder.keep(artifact)
+        if self.answers is not None:
+            for point, told, artifact in zip(done.points, done.answers, done.artifacts, strict=True):
+                self.answers.keep(point, told, artifact)
         trial = Trial(
             task.number,
             task.candidate,
@@ -235,6 +241,9 @@ class Study:
     def _end(self, trial: Trial, *, is_whole: bool = True) -> None:
         if trial.number not in self.recorded and is_whole:  # one that the deadline cut short runs again
             self.folder.append(trial)
+        if trial.number in self.recorded and self.answers is not None:
+            for point in trial.points:
+                self.answers.recall(point)
         self.trials[trial.number] = trial
         self.counts[trial.state] += 1
         if trial.state is State.FAILED:

@@ -25,7 +25,8 @@ from engine.trial import Curve, Point
 
 __all__ = ["Build", "Done", "Finish", "Work"]
 
-Scored = tuple[dict[str, float], Artifact]  # what a file of one fold is scored by, and the file
+NO_ANSWERS = np.empty((0, 0), np.float32)
+Scored = tuple[dict[str, float], Artifact, np.ndarray]  # what a file of one fold is scored by, the file, its answers
 
 
 @final
@@ -55,7 +56,7 @@ class Build:
 class Finish:
     """Train one winner long; the result is at most `max_bytes` long, and there by the deadline, or not at all.
 
-    Without `max_bytes` it is not shipped but teaches.
+    Without `max_bytes` it is not shipped but teaches. `own` is the trial's file, of a mean those of its members.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Finish:
     effort: float = 1.0
     teachers: tuple[Artifact, ...] = ()
     deadline: Deadline | None = None
+    own: tuple[Artifact, ...] = ()
 
 
 @final
@@ -73,7 +75,8 @@ class Finish:
 class Done:
     """What came of a task: points and their files, or the text of its failure.
 
-    `is_cut` if the deadline stopped it; `estimate`, its expected final error, if the race did.
+    `is_cut` if the deadline stopped it; `estimate`, its expected final error, if the race did; `answers` of each file
+    to the validation rows, fold after fold, where they are kept.
     """
 
     points: tuple[Point, ...] = ()
@@ -83,6 +86,7 @@ class Done:
     is_cut: bool = False
     curve: Curve = ()
     estimate: float | None = None
+    answers: tuple[np.ndarray, ...] = ()
 
 
 @final
@@ -95,12 +99,14 @@ class Work:
         folder: Of the data set.
         metric: By which files are scored.
         cost: Name of the second axis; what is not measured here, the family tells in the card of each file.
+        keeps_answers: Whether what files answer to validation rows is returned with their scores.
     """
 
     family: Family
     folder: Path
     metric: str
     cost: str = "bytes"
+    keeps_answers: bool = False
 
     @cached_property
     def data(self) -> Dataset:
@@ -141,26 +147,27 @@ class Work:
             for candidate, artifact in made:
                 if estimate is not None:
                     return Done(curve=tuple(curve), estimate=estimate)
-                found.setdefault(candidate, {})[fold] = self._values(candidate, artifact, valid), artifact
+                found.setdefault(candidate, {})[fold] = self._scored(candidate, artifact, valid)
             if is_cut and fold != folds[-1]:
                 return Done(is_cut=True)  # what some folds say alone is no error to compare
             if fold == folds[0] and len(folds) > 1 and task.fold_race is not None and found:
-                files = [(values[self.cost], values["error"]) for ((values, _),) in map(dict.values, found.values())]
+                files = [(values[self.cost], values["error"]) for ((values, *_),) in map(dict.values, found.values())]
                 estimate = task.fold_race.estimate(files)
                 if estimate is not None:
                     return Done(curve=tuple(curve), estimate=estimate)
         return replace(_averaged(found, sorted(folds)), is_cut=is_cut, curve=tuple(curve))
 
-    def _values(self, candidate: Candidate, artifact: Artifact, valid: Rows) -> dict[str, float]:
+    def _scored(self, candidate: Candidate, artifact: Artifact, valid: Rows) -> Scored:
         """Return what a file is scored by on validation rows."""
-        values = score(artifact, valid, metric=self.metric, task=self.data.signature.task)
+        answers = artifact.outputs(valid.inputs())
+        values = score(artifact, answers, valid, metric=self.metric, task=self.data.signature.task)
         if self.cost == "latency_us":
             values["latency_us"] = latency_us(artifact, valid)
         if self.cost == "macs":
             values["macs"] = float(self.family.macs(candidate) or 0)
         if self.cost not in values:
             values[self.cost] = float(artifact.card[self.cost])
-        return values
+        return values, artifact, answers if self.keeps_answers else NO_ANSWERS
 
     def _finish(self, task: Finish) -> Done:
         artifact = self.family.finish(
@@ -171,6 +178,7 @@ class Work:
             max_bytes=task.max_bytes,
             seed=task.seed,
             refit=task.refit,
+            own=task.own,
         )
         if task.max_bytes is not None and artifact.size > task.max_bytes:
             raise FamilyError(f"finish must give at most {task.max_bytes} bytes, got {artifact.size}.")
@@ -190,13 +198,14 @@ def _averaged(found: Mapping[Candidate, Mapping[int, Scored]], folds: Sequence[i
     if not whole:
         raise FamilyError("The family built no candidate in every fold; at least one must be the same in all.")
     points = tuple(_point(owner, scores) for owner, scores in whole.items())
-    return Done(points, tuple(scores[-1][1] for scores in whole.values()))
+    answers = tuple(np.concatenate([told for _, _, told in scores]) for scores in whole.values())
+    return Done(points, tuple(scores[-1][1] for scores in whole.values()), answers=answers)
 
 
 def _point(candidate: Candidate, scores: Sequence[Scored]) -> Point:
     """Mean error with its standard error over folds; the largest of every cost."""
-    errors = [values["error"] for values, _ in scores]
-    values = {name: max(entry[name] for entry, _ in scores) for name in scores[0][0]}
+    errors = [values["error"] for values, *_ in scores]
+    values = {name: max(entry[name] for entry, *_ in scores) for name in scores[0][0]}
     values["error"] = float(np.mean(errors))
     if len(errors) > 1:
         values["error_se"] = float(np.std(errors, ddof=1) / math.sqrt(len(errors)))

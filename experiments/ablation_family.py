@@ -75,10 +75,11 @@ class Variant:
         max_bytes: int | None,
         seed: int,
         refit: bool,
+        own: Sequence[Artifact] = (),
     ) -> Artifact:
         """Finish as the family does."""
         return self.family.finish(
-            candidate, data, teachers=teachers, effort=effort, max_bytes=max_bytes, seed=seed, refit=refit
+            candidate, data, teachers=teachers, effort=effort, max_bytes=max_bytes, seed=seed, refit=refit, own=own
         )
 
 

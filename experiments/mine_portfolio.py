@@ -256,7 +256,7 @@ def _trained(name: str, candidate: Candidate, data: Dataset, family: Family, met
         for _, made in family.build(
             family.canonical(own), data, fold=0, fidelity=1.0, seed=seed, report=lambda _s, _e: True
         ):
-            values = score(made, valid, metric=metric, task=task)
+            values = score(made, made.outputs(valid.inputs()), valid, metric=metric, task=task)
             points.append((values["error"] / constant, float(np.log10(values["bytes"]))))
     except Exception as error:  # a failed trial is data here as in a search
         failure = f"{type(error).__name__}: {error}"[:200]

@@ -130,6 +130,7 @@ class RuleModels:
         max_bytes: int | None,
         seed: int,
         refit: bool,
+        own: Sequence[Artifact] = (),  # noqa: ARG002
     ) -> Artifact:
         """Find the rules of a winner again, with `refit` on all rows, never longer than allowed.
 

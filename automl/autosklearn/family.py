@@ -86,9 +86,10 @@ class Pipelines:
         max_bytes: int | None,
         seed: int,
         refit: bool,
+        own: Sequence[Artifact] = (),
     ) -> Artifact:
         """Measure the trial's file; with `refit`, ship the pipeline trained on all rows, if it is no longer."""
-        del teachers, seed
+        del teachers, seed, own
         valid = data.valid(0)
         first = self._file(candidate, data, "train", 0)
         error = error_of(first.outputs(valid.inputs()), valid, metric=self.metric, task=self.signature.task)

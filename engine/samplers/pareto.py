@@ -19,10 +19,9 @@ from engine.trial import Trial
 
 __all__ = ["ParetoSampler"]
 
-# Trials spread over cost before the search begins to learn, more where the family knows more good candidates. No share
-# of the budget: a larger budget must resume a run.
+# Trials spread over cost before the search begins to learn, more where the family knows more good candidates: all of
+# these are tried. No share of the budget: a larger budget must resume a run.
 FIRST_DESIGN = 10
-MOST_DESIGN = 24
 LEAST_POINTS = 4  # files that must be there as well
 POOL = 96  # candidates that are compared before one is proposed
 SPREAD_POOL = 64  # draws of which the first design takes the one with the loneliest cost
@@ -59,7 +58,7 @@ class ParetoSampler:
         rows = history.tell(trials)
         waiting = [history.model(candidate) for candidate in pending[-CROWD:]]
         known = history.known.union(pending)
-        first = max(FIRST_DESIGN, min(len(problem.portfolio), MOST_DESIGN))
+        first = max(FIRST_DESIGN, len(problem.portfolio))
         if history.n_paid + len(pending) < first or rows.are_points.sum() < LEAST_POINTS:
             taken = np.array([*history.log_costs(), *(model.log_cost for model in waiting)])
             lonely = spread(history, taken, known, rng, _share_of(SPREAD_POOL, trials, pending))

@@ -231,7 +231,7 @@ def test_a_file_is_scored_by_its_outputs_and_its_length():
     data = toy_data()
     [(_, artifact)] = Toy().build(candidate(9), data, fold=0, fidelity=1, seed=0, report=lambda step, error: True)
     valid = data.valid(0)
-    found = score(artifact, valid, metric="accuracy", task="classification")
+    found = score(artifact, artifact.outputs({"x": valid.x}), valid, metric="accuracy", task="classification")
     wrong = artifact.outputs({"x": valid.x}).argmax(1) != valid.y
     assert found == {"error": wrong.mean(), "bytes": len(artifact.model)}
     assert 0 < latency_us(Artifact(artifact.model), valid, repeats=3) < 1e6

@@ -1,0 +1,77 @@
+"""Means of candidates as a candidate: the genes of each member beside its share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from engine.artifact import Artifact
+from engine.space import Candidate, Value
+
+__all__ = ["BLEND", "Mean", "blend_of", "shares_of"]
+
+BLEND = "blend"  # the family of a mean; no search proposes one
+
+
+def blend_of(shares: Mapping[Candidate, float]) -> Candidate:
+    """Return a mean as a candidate.
+
+    Args:
+        shares: Of each member, above 0, with the sum 1.
+
+    Example:
+        >>> one, other = Candidate.of({"family": "constant"}), Candidate.of({"family": "linear", "crosses": 4})
+        >>> blend_of({one: 0.25, other: 0.75})["blend.0.crosses"]
+        4
+    """
+    members = sorted(shares.items(), key=lambda entry: (-entry[1], entry[0].key))
+    genes: dict[str, Value] = {"family": BLEND}
+    for number, (member, share) in enumerate(members):
+        genes[f"{BLEND}.{number}.share"] = share
+        genes |= {f"{BLEND}.{number}.{name}": value for name, value in member.values}
+    return Candidate.of(genes)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """The weighted mean of what files answer.
+
+    Args:
+        files: At least one.
+        shares: Of each, with the sum 1.
+    """
+
+    files: tuple[Artifact, ...]
+    shares: tuple[float, ...]
+
+    def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return answers, float32, shape (n_rows, n_outputs)."""
+        answers = [share * file.outputs(inputs) for share, file in zip(self.shares, self.files, strict=True)]
+        return np.asarray(sum(answers), np.float32)
+
+
+def shares_of(candidate: Candidate) -> dict[Candidate, float]:
+    """Return the members of a mean with their shares, the largest share first; any other candidate is its own mean.
+
+    Args:
+        candidate: As `blend_of` makes it, or not.
+
+    Example:
+        >>> shares = {Candidate.of({"family": "constant"}): 0.25, Candidate.of({"family": "linear"}): 0.75}
+        >>> shares_of(blend_of(shares)) == shares
+        True
+    """
+    if candidate["family"] != BLEND:
+        return {candidate: 1.0}
+    members: dict[int, dict[str, Any]] = {}
+    for name, value in candidate.values:
+        if name != "family":
+            _, number, gene = name.split(".", 2)
+            members.setdefault(int(number), {})[gene] = value
+    return {
+        Candidate.of(genes): share for share, genes in ((members[n].pop("share"), members[n]) for n in sorted(members))
+    }
