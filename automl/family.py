@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from automl.blend import BLEND, Mean, blend_of, shares_of
+from automl.blend import Mean, blend_of, shares_of
 from automl.describe import describe
-from automl.fitted import Fitted
 from automl.inspection import Answering, inspected
 from automl.lesson import Lesson
-from automl.models.ensemble import mean_of
 from automl.models.registry import fit
 from automl.monotone import check_directions
 from automl.portfolio import portfolio
@@ -27,8 +23,9 @@ from automl.table import table_of
 from automl.targets import Targets
 from automl.teacher import EVERYTHING, opinions
 from automl.writing import Paper, write
+from compression.mean import mean_file
 from engine.artifact import Artifact
-from engine.data import Dataset, Signature
+from engine.data import Dataset, Rows, Signature
 from engine.errors import ArtifactError, DataError
 from engine.family import Report
 from engine.score import error_of
@@ -51,9 +48,6 @@ SHRINKS = (
     0.05,
 )  # of the trees, where a file trained on more rows is too long
 SHORTENED = ("boosting", "forest", "extra", "oblivious")
-MODELS_KEPT = 16  # after they were finished; each may hold on to its training rows
-
-_known: WeakKeyDictionary[Dataset, OrderedDict[tuple[int, int, str], Fitted]] = WeakKeyDictionary()
 
 
 @final
@@ -117,8 +111,26 @@ class Tables:
         return "ensemble" in self.families
 
     def blend(self, shares: Mapping[Candidate, float]) -> Candidate:
-        """Return the candidate of a weighted mean."""
+        """Return a weighted mean as a candidate, for its card."""
         return blend_of(shares)
+
+    def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], own: Sequence[Artifact]) -> Artifact:
+        """Return the file of a mean."""
+        shares = shares_of(blend)
+        weights = tuple(shares.values())
+        paper, valid = Paper.of(table_of(data), _few(data.splits[-1].valid)), data.valid(-1)
+        model = mean_file([file.model for file in files], weights)
+        paper.check(Mean(tuple(files), weights).outputs(paper.inputs), paper.answers(model))
+        names = ", ".join(f"{member['family']} ({share:.0%})" for member, share in shares.items())
+        codings = dict.fromkeys(name for file in files for name in str(file.card["coding"]).split(", "))
+        told = {
+            "description": f"mean of {names}",
+            "parameters": sum(int(file.card.get("parameters", 0)) for file in files),
+            "coding": ", ".join(codings),
+        }
+        first = Mean(tuple(own), weights)
+        judged = self._judged(first, valid, refit=all(file.card.get("refit") for file in files))
+        return self._directed(Artifact(model, told | judged), paper)
 
     def bytes(self, candidate: Candidate) -> None:
         """Trained values decide how long a file is."""
@@ -163,70 +175,44 @@ class Tables:
         max_bytes: int | None,
         seed: int,
         refit: bool,
-        own: Sequence[Artifact] = (),
+        own: Artifact | None = None,
     ) -> Artifact:
         """Measure the trial's file on the last fold; with `refit`, ship what is trained in the same way on all rows."""
         del seed, teachers  # the space trains its own teacher
-        valid = data.valid(-1)
-        table = table_of(data)
-        paper = Paper.of(table, np.asarray(data.splits[-1].valid))
-        whole = self._alone(candidate, data, EVERYTHING, paper, max_bytes) if refit else None
-        if whole is not None and own:
-            judged: Answering = Mean(tuple(own), tuple(shares_of(candidate).values()))
-            artifact = whole
-        else:
-            first = own[0] if len(own) == 1 else self._alone(candidate, data, len(data.splits) - 1, paper, max_bytes)
-            if first is None:
-                raise ArtifactError(f"No file of {candidate['family']} with these genes has {max_bytes} bytes or less.")
-            judged, artifact = first, whole or first
-        error = error_of(judged.outputs(valid.inputs()), valid, metric=self.metric, task=self.signature.task)
-        card: dict[str, Any] = {"validation": {"error": error, "rows": len(valid)}, "refit": whole is not None}
-        card |= inspected(judged, valid, self.signature, metric=self.metric)  # what did not see these rows
+        paper = Paper.of(table_of(data), np.asarray(data.splits[-1].valid))
+        lesson = self._lesson(candidate, data, len(data.splits) - 1)
+        first = own or self._alone(candidate, lesson, paper, max_bytes)
+        if first is None:
+            raise ArtifactError(f"No file of {candidate['family']} with these genes has {max_bytes} bytes or less.")
+        whole = self._alone(candidate, self._lesson(candidate, data, EVERYTHING), paper, max_bytes) if refit else None
+        judged = self._judged(first, data.valid(-1), refit=whole is not None)
+        artifact = whole or first
+        return self._directed(replace(artifact, card={**artifact.card, **judged}), paper)
+
+    def _judged(self, first: Answering, valid: Rows, *, refit: bool) -> dict[str, Any]:
+        """Return what a card says of validation rows, by what did not learn from them."""
+        error = error_of(first.outputs(valid.inputs()), valid, metric=self.metric, task=self.signature.task)
+        told = {"validation": {"error": error, "rows": len(valid)}, "refit": refit}
+        return told | inspected(first, valid, self.signature, metric=self.metric)
+
+    def _directed(self, artifact: Artifact, paper: Paper) -> Artifact:
+        """Return a file with the directions that it keeps in its card."""
         directions = check_directions(artifact, paper, self.monotone)
-        if directions:
-            card["monotone"] = directions
-        return replace(artifact, card={**artifact.card, **card})
+        return replace(artifact, card={**artifact.card, "monotone": directions}) if directions else artifact
 
     def describe(self, point: Point, trials: Sequence[Trial]) -> Mapping[str, Any]:
         """Return what a card says of a winner beyond its measurements."""
         del trials
         return describe(point.candidate)
 
-    def _alone(
-        self, candidate: Candidate, data: Dataset, fold: int, paper: Paper, max_bytes: int | None
-    ) -> Artifact | None:
+    def _alone(self, candidate: Candidate, lesson: Lesson, paper: Paper, max_bytes: int | None) -> Artifact | None:
         """Return the file of this candidate, with fewer trees where it would be too long; None if it stays so."""
-        for fitted in self._fits(candidate, data, fold):
+        sizes = SHRINKS if max_bytes is not None and candidate["family"] in SHORTENED else (1.0,)
+        for fitted in fit(replace(lesson, sizes=sizes), candidate.genes):
             artifact = write(fitted, paper)
             if max_bytes is None or artifact.size <= max_bytes:
                 return artifact
-            if candidate["family"] not in SHORTENED:
-                break
         return None
-
-    def _fits(self, candidate: Candidate, data: Dataset, fold: int) -> Iterator[Fitted]:
-        """Yield the model, and then shorter ones where there are; it is kept for a while: means share it."""
-        if candidate["family"] == BLEND:
-            shares = shares_of(candidate)
-            members = [next(self._fits(member, data, fold)) for member in shares]
-            names = ", ".join(f"{member['family']} ({share:.0%})" for member, share in shares.items())
-            yield mean_of(members, list(shares.values()), names)
-            return
-        known, place = _known.setdefault(data, OrderedDict()), (fold, self.seed, candidate.key)
-        is_known = place in known
-        if is_known:
-            known.move_to_end(place)
-            yield known[place]
-        sizes = SHRINKS if candidate["family"] in SHORTENED else (1.0,)
-        lesson = replace(self._lesson(candidate, data, fold), sizes=sizes)
-        for number, fitted in enumerate(fit(lesson, candidate.genes)):
-            if number == 0 and is_known:
-                continue
-            if number == 0:
-                known[place] = fitted
-                while len(known) > MODELS_KEPT:
-                    known.popitem(last=False)
-            yield fitted
 
     def _lesson(
         self, candidate: Candidate, data: Dataset, fold: int, goes_on: Callable[[], bool] = lambda: True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import json
 import math
 import os
 from dataclasses import dataclass, field
@@ -52,13 +53,10 @@ class Answers:
         """Return what is kept of a point, float32, shape (n_validation_rows, n_outputs), fold after fold."""
         return np.asarray(np.load(self._place(point.candidate.key), allow_pickle=False))
 
-    def file(self, point: Point) -> Artifact | None:
-        """Return the file of a point; None if it is gone or was changed."""
-        try:
-            artifact = Artifact(self._place(point.candidate.key).with_suffix(".onnx").read_bytes())
-        except OSError:
-            return None
-        return artifact if artifact.sha256 == point.sha256 else None
+    def file(self, point: Point) -> Artifact:
+        """Return the file of a point, that of the last fold."""
+        place = self._place(point.candidate.key)
+        return Artifact(place.with_suffix(".onnx").read_bytes(), json.loads(place.with_suffix(".json").read_text()))
 
     def keep(self, point: Point, answers: np.ndarray, artifact: Artifact) -> None:
         """Keep a new file and its answers for as long as it is among the best of its length."""
@@ -66,13 +64,18 @@ class Answers:
             self.folder.mkdir(parents=True, exist_ok=True)
             place, waiting = self._place(point.candidate.key), self.folder / f".{os.getpid()}.npy"
             place.with_suffix(".onnx").write_bytes(artifact.model)
+            place.with_suffix(".json").write_text(json.dumps(dict(artifact.card)))
             np.save(waiting, answers.astype(np.float32), allow_pickle=False)
-            os.replace(waiting, place)  # last: where there are answers, the file is whole
+            os.replace(waiting, place)  # last: where there are answers, the others are whole
             self._admit(point)
 
     def recall(self, point: Point) -> None:
         """Take note of a file of the record whose answers may be there."""
-        if self._enters(point) and self._place(point.candidate.key).exists():
+        if (
+            self._enters(point)
+            and self._place(point.candidate.key).exists()
+            and self.file(point).sha256 == point.sha256
+        ):
             self._admit(point)
 
     def _place(self, key: str) -> Path:
@@ -90,8 +93,8 @@ class Answers:
         if len(ranks) > OCTAVE_MEMBERS:
             _, key = ranks.pop()
             del self._points[key]
-            self._place(key).unlink(missing_ok=True)
-            self._place(key).with_suffix(".onnx").unlink(missing_ok=True)
+            for ending in (".npy", ".onnx", ".json"):
+                self._place(key).with_suffix(ending).unlink(missing_ok=True)
 
 
 def _rank(point: Point) -> Rank:

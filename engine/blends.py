@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -14,6 +14,8 @@ import numpy as np
 from engine.answers import Answers
 from engine.artifact import Artifact
 from engine.data import Dataset, Rows
+from engine.errors import ArtifactError
+from engine.family import Blending
 from engine.front import Front
 from engine.score import error_of
 from engine.space import Candidate
@@ -27,7 +29,6 @@ POOL = 32  # least erring files within a limit, from which one mean is made
 CHOSEN_ROWS = 6000  # of the validation rows that tell which file to add
 LEAST_GAIN = 0.002  # of the error of the front at this size, below which a mean is not worth its time
 SMALLEST_LIMIT = 4096  # bytes
-SLACK = 0.95  # of a limit: on all rows files may grow
 
 Errors = Callable[[np.ndarray], float]
 
@@ -38,18 +39,20 @@ class Blend:
     """A weighted mean of files that were tried.
 
     Args:
+        candidate: As the family calls it.
         shares: Of each member, above 0, with the sum 1; the largest first, of equal ones by key.
         values: As of a point: `error` (mean over folds), `error_se` and `last_fold_error` where there are several;
             `bytes` is the sum of the members.
-        limit_bytes: Within which it was chosen.
         last_answers: To the validation rows of the last fold, float32, shape (n_rows, n_outputs).
-        files: That gave these, in the order of the shares; none where one of them is gone.
+        points: Of the members, in the order of the shares.
+        files: Of them, of the last fold.
     """
 
+    candidate: Candidate
     shares: Mapping[Candidate, float]
     values: Mapping[str, float]
-    limit_bytes: int
     last_answers: np.ndarray
+    points: tuple[Point, ...]
     files: tuple[Artifact, ...]
 
 
@@ -59,6 +62,7 @@ class Blends:
     """Chooses means for a ladder of sizes, each twice as large as the one before.
 
     Args:
+        family: Writes their files.
         answers: Of the files that were tried.
         data: Whose validation rows they are the answers to.
         metric: By which files are scored.
@@ -68,6 +72,7 @@ class Blends:
     in that all members together must keep a limit of bytes.
     """
 
+    family: Blending
     answers: Answers
     data: Dataset
     metric: str
@@ -78,16 +83,34 @@ class Blends:
         points = self.answers.points
         found: list[Blend] = []
         for limit in self._limits(points):
-            pool = [point for point in points if point.values["bytes"] <= SLACK * limit]
+            pool = [point for point in points if point.values["bytes"] <= limit]
             pool.sort(key=lambda point: (point.values["error"], point.candidate.key))
             within = [point.values["error"] for point in front if point.values["bytes"] <= limit]
             if len(pool) < 2 or not within:
                 continue
-            blend = self._blend(_greedy(pool[:POOL], self.answers.of, self._quick_error, SLACK * limit), limit)
+            blend = self._blend(_greedy(pool[:POOL], self.answers.of, self._quick_error, limit))
             least = min([*within, *(other.values["error"] for other in found)])
             if len(blend.shares) > 1 and blend.values["error"] < (1 - LEAST_GAIN) * least:
                 found.append(blend)
         return found
+
+    def file(self, blend: Blend, finished: Mapping[str, Artifact]) -> Artifact | None:
+        """Return the file of a mean of finished files, and of trials' own where there was no time to train them again.
+
+        Args:
+            blend: As chosen here.
+            finished: By the key of their candidates.
+
+        Returns:
+            None if the members cannot be one file.
+        """
+        files = [finished.get(p.candidate.key, own) for p, own in zip(blend.points, blend.files, strict=True)]
+        try:
+            artifact = self.family.join(blend.candidate, self.data, files=files, own=blend.files)
+        except ArtifactError:
+            return None
+        shares = {member.key: share for member, share in blend.shares.items()}
+        return replace(artifact, card={**artifact.card, "finished": True, "mean_of": shares})
 
     def _limits(self, points: Sequence[Point]) -> list[int]:
         """Return the ladder, smallest first."""
@@ -95,7 +118,7 @@ class Blends:
         top = min(2 * largest, self.max_bytes or 2 * largest)
         return [top >> step for step in reversed(range(max(top // SMALLEST_LIMIT, 1).bit_length()))]
 
-    def _blend(self, counts: Mapping[str, int], limit: int) -> Blend:
+    def _blend(self, counts: Mapping[str, int]) -> Blend:
         by_key = {point.candidate.key: point for point in self.answers.points}
         total, counts = sum(counts.values()), dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
         shares = {by_key[key].candidate: count / total for key, count in counts.items()}
@@ -109,9 +132,8 @@ class Blends:
         if len(errors) > 1:
             values["error_se"] = float(np.std(errors, ddof=1) / math.sqrt(len(errors)))
             values["last_fold_error"] = errors[-1]
-        files = [self.answers.file(by_key[key]) for key in counts]
-        found = tuple(file for file in files if file is not None)
-        return Blend(shares, values, limit, parts[-1], found if len(found) == len(files) else ())
+        files = tuple(self.answers.file(by_key[key]) for key in counts)
+        return Blend(self.family.blend(shares), shares, values, parts[-1], tuple(by_key[key] for key in counts), files)
 
     def _quick_error(self, answers: np.ndarray) -> float:
         """Return the mean error over folds, on some of their rows."""

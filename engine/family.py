@@ -103,7 +103,7 @@ class Family(Protocol):
         max_bytes: int | None,
         seed: int,
         refit: bool,
-        own: Sequence[Artifact] = (),
+        own: Artifact | None = None,
     ) -> Artifact:
         """Train a winner long.
 
@@ -116,8 +116,7 @@ class Family(Protocol):
                 what is larger than the candidate, and knows more.
             seed: Of everything random.
             refit: Whether to use the validation rows for training too.
-            own: The trial's file, of the last pair of `data.splits`, for families that would only train it again; of a
-                mean the files of its members.
+            own: The trial's file, of the last pair of `data.splits`, for families that would only train it again.
         """
         ...
 
@@ -132,9 +131,23 @@ class Blending(Protocol):
         ...
 
     def blend(self, shares: Mapping[Candidate, float]) -> Candidate:
-        """Return the candidate of a mean; it need not lie in the space, but `finish` and `describe` take it.
+        """Return a mean as a candidate, for cards alone: it need not lie in the space, but `describe` takes it.
 
         Args:
-            shares: Of each member, in canonical form; above 0, with the sum 1.
+            shares: Of each member, in canonical form; above 0, with the sum 1; the largest first.
+        """
+        ...
+
+    def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], own: Sequence[Artifact]) -> Artifact:
+        """Return the one file of a mean, with what `finish` would tell in its card.
+
+        Args:
+            blend: As `blend` returned it.
+            data: Training and validation rows.
+            files: Of the members, in the order of their shares.
+            own: The trials' files of the members, which did not learn from the last validation rows.
+
+        Raises:
+            ArtifactError: If the file does not answer as the members do.
         """
         ...

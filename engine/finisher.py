@@ -18,7 +18,7 @@ from engine.collecting import collect
 from engine.data import Rows, Signature
 from engine.deadline import Deadline
 from engine.errors import ArtifactError
-from engine.family import Blending, Family
+from engine.family import Family
 from engine.finished import FinishedFiles
 from engine.front import Front
 from engine.groups import group_report
@@ -112,7 +112,6 @@ class Finisher:
     blends: Blends | None = None
     _failures: dict[str, str] = field(default_factory=dict)
     _until: Deadline | None = None  # by which training shall be over
-    _pace: Pace | None = None
 
     def run(self, front: Front, trials: Sequence[Trial], *, is_training: bool = True) -> list[Member]:
         """Finish the front, write `front/` and `front.csv`, and return the members, most accurate first.
@@ -132,11 +131,14 @@ class Finisher:
             seconds = seconds_by_key(trials) if is_training else None
             own = files[front.points[0].sha256]
             teachers = (self.teacher,) if self.teacher else self._teachers(winners, own, seconds)
-            finished = self._finished(
-                winners, teachers, seconds, {p.candidate.key: (files[p.sha256],) for p in winners}
-            )
-            if self.blends is not None and seconds is not None:
-                means = self._means(self.blends, front, seconds)
+            blends = self.blends.better_than(front) if self.blends is not None and is_training else []
+            trained = {point.candidate.key: (point, files[point.sha256]) for point in winners}
+            for blend in blends:
+                for point, file in zip(blend.points, blend.files, strict=True):
+                    trained.setdefault(point.candidate.key, (point, file))
+            finished = self._finished(list(trained.values()), teachers, seconds)
+            if self.blends is not None:
+                means = self._means(self.blends, blends, finished)
         members = [
             *means,
             *(self._member(p, files[p.sha256], finished.get(p.candidate.key), front.cost) for p in front),
@@ -204,37 +206,31 @@ class Finisher:
 
     def _finished(
         self,
-        winners: Sequence[Point],
+        winners: Sequence[tuple[Point, Artifact]],
         teachers: tuple[Artifact, ...],
         seconds: Mapping[str, float] | None,
-        own: Mapping[str, Sequence[Artifact]],
     ) -> dict[str, Artifact]:
         """Take over results of an earlier run, and train the other winners: largest first, in a limited time quickest.
 
-        The seconds of their trials, by key, tell what still fits in the time; None: nothing is trained.
+        Args:
+            winners: With their trials' own files.
+            teachers: Of all.
+            seconds: Of their trials, by key, which tell what still fits in the time; None: nothing is trained.
         """
-        efforts, limits = self._efforts(winners), [int(point.values["bytes"]) for point in winners]
+        points = [point for point, _ in winners]
+        efforts, limits = self._efforts(points), [int(point.values["bytes"]) for point in points]
+        seeds = [seed_of(self.seed, point.candidate) for point in points]
         tasks = [
-            Finish(
-                n,
-                p.candidate,
-                seed_of(self.seed, p.candidate),
-                limits[n],
-                self.refit,
-                efforts[n],
-                teachers,
-                self._until,
-                tuple(own.get(p.candidate.key, ())),
-            )
-            for n, p in enumerate(winners)
+            Finish(n, p.candidate, seeds[n], limits[n], self.refit, efforts[n], teachers, self._until, own)
+            for n, (p, own) in enumerate(winners)
         ]
         found = self._kept.of(tasks)
         tasks = [task for task in tasks if task.number not in found and seconds is not None]
         costs = {task.number: task.effort * (seconds or {}).get(task.candidate.key, 0.0) for task in tasks}
-        sizes = {n: -efforts[n] * (self.family.macs(winners[n].candidate) or limits[n]) for n in costs}
+        sizes = {n: -efforts[n] * (self.family.macs(points[n].candidate) or limits[n]) for n in costs}
         first = sizes if self._until is None else costs
         tasks.sort(key=lambda task: (first[task.number], task.number))
-        pace = self._pace = self._pace or Pace(2 if self.refit else 1)
+        pace = Pace(2 if self.refit else 1)
         total = len(found) + len(tasks)
         waiting = dict(costs)
 
@@ -259,7 +255,7 @@ class Finisher:
             return self._until is not None and self._until.left() > supposed
 
         collect(self.backend, tasks, keep, fits if self._until is not None else None)
-        return {winners[number].candidate.key: artifact for number, artifact in found.items()}
+        return {points[number].candidate.key: artifact for number, artifact in found.items()}
 
     def _end_of_training(self, own: Sequence[Artifact]) -> Deadline | None:
         """Return the deadline less what test rows, cards and report will take."""
@@ -308,31 +304,6 @@ class Finisher:
                 f"trained long it had {error:.4f}, worse than the trial's {own_error:.4f}: the trial's file is shipped"
             )
             return Member(point, replace(own, card={**own.card, "finished": False, "why_not_finished": note}), point)
-        return self._moved(point, finished, cost)
-
-    def _means(self, blends: Blends, front: Front, seconds: Mapping[str, float]) -> list[Member]:
-        """Finish means of files that were tried, as far as there is time; one whose training fails is left out."""
-        assert isinstance(self.family, Blending)
-        known, chosen = dict(seconds), list[tuple[Point, Blend]]()
-        for blend in blends.better_than(front):
-            candidate = self.family.blend(blend.shares)
-            chosen.append((Point(candidate, {**blend.values, "bytes": float(blend.limit_bytes)}), blend))
-            known[candidate.key] = sum(seconds.get(member.key, 0.0) for member in blend.shares)
-        own = {point.candidate.key: blend.files for point, blend in chosen}
-        finished = self._finished([point for point, _ in chosen], (), known, own)
-        means = []
-        for point, blend in chosen:
-            artifact = finished.get(point.candidate.key)
-            if artifact is not None:
-                shares = {member.key: share for member, share in blend.shares.items()}
-                told = replace(artifact, card={**artifact.card, "mean_of": shares})
-                means.append(replace(self._moved(point, told, front.cost), answers=blend.last_answers))
-        return means
-
-    def _moved(self, point: Point, finished: Artifact, cost: str) -> Member:
-        """Return the member of a finished file."""
-        error = float(finished.card["validation"]["error"])
-        own_error = point.values.get("last_fold_error", point.values["error"])
         # With folds the trial's error is a mean over them; long training moves it by what it moves the last one.
         moved = max(min(error, 0.0), point.values["error"] + error - own_error)
         values = {**point.values, "error": moved, "bytes": float(finished.size)}
@@ -342,6 +313,16 @@ class Finisher:
             values.pop("error_se", None)
         card = {**finished.card, "finished": True}
         return Member(Point(point.candidate, values, finished.sha256), replace(finished, card=card), point)
+
+    def _means(self, blends: Blends, chosen: Sequence[Blend], finished: Mapping[str, Artifact]) -> list[Member]:
+        """Return means as members; one that cannot be one file is left out."""
+        members = []
+        for blend in chosen:
+            artifact = blends.file(blend, finished)
+            if artifact is not None:
+                point = Point(blend.candidate, {**blend.values, "bytes": float(artifact.size)}, artifact.sha256)
+                members.append(Member(point, artifact, Point(blend.candidate, blend.values), blend.last_answers))
+        return members
 
     def _with_card(self, member: Member, trials: Sequence[Trial], own: Artifact | None) -> Member:
         """Measure test error and latency, and complete the card; `own` is the trial's file, which a mean has not."""

@@ -19,6 +19,7 @@ from engine.answers import Answers
 from engine.artifact import Artifact
 from engine.backends.registry import backend_for
 from engine.blends import Blends
+from engine.data import Dataset
 from engine.deadline import Deadline
 from engine.family import Blending, Family
 from engine.finisher import Finisher, Member
@@ -131,8 +132,8 @@ def search(
         try:
             merged, recorded = folder.open(_plain(plain))
             data = family.prepare(loaded.dataset, seed=settings.seed).save(folder.path / "data")
-            answers = _answers(family, settings, folder)
-            keeps = answers is not None
+            blends = _blends(family, settings, folder, data)
+            keeps = blends is not None
             backend.start(Work(family, data.folder or folder.path, settings.metric, settings.cost, keeps))
             watch = Watch(progress, settings, start, mirror)
             study = Study(
@@ -147,11 +148,10 @@ def search(
                 settings.race,
                 watch.study,
                 is_pure(settings.sampler.name),
-                answers,
+                blends.answers if blends is not None else None,
             )
             finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch)
-            if answers is not None:
-                finisher.blends = Blends(answers, data, settings.metric, settings.max_bytes)
+            finisher.blends = blends
             watch.reserve = _reserve(
                 settings, loaded, family, start, backend.slots, refit=finisher.refit, makes_means=keeps
             )
@@ -168,11 +168,11 @@ def search(
     return Run(folder.path, tuple(members), study, stop, (*loaded.notes, *_ending(study, stop)))
 
 
-def _answers(family: Family, settings: SearchSettings, folder: RunFolder) -> Answers | None:
-    """Return where answers are kept for means of several files; None where none are made."""
-    is_asked = settings.cost == "bytes" and settings.finish.members > 0
-    is_able = isinstance(family, Blending) and family.blends
-    return Answers(folder.path / "answers") if is_asked and is_able else None
+def _blends(family: Family, settings: SearchSettings, folder: RunFolder, data: Dataset) -> Blends | None:
+    """Return what chooses means of files that were tried; None where none are made."""
+    if not (isinstance(family, Blending) and family.blends and settings.cost == "bytes" and settings.finish.members):
+        return None
+    return Blends(family, Answers(folder.path / "answers"), data, settings.metric, settings.max_bytes)
 
 
 def _ending(study: Study, stop: KeyboardInterrupt | None) -> tuple[str, ...]:
@@ -197,7 +197,8 @@ def _reserve(
     makes_means: bool,
 ) -> Reserve:
     finish, folds = settings.finish, len(loaded.dataset.splits)
-    trainings = finish.effort * (2 if refit else 1)
+    # A winner that trains as long as its trial did is trained on all rows alone: the other file is the trial's own.
+    trainings = finish.effort * (2 if refit and finish.effort != 1 else 1)
     return Reserve(
         start,
         settings.seconds,

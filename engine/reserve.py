@@ -19,9 +19,7 @@ __all__ = ["FINISH_SHARE", "Reserve"]
 FINISH_SHARE = 0.3  # of all time: kept back at first, and at most
 LEAST_SHARE = 0.15
 SAFETY = 1.5  # trainings on all rows of a busy machine
-MEAN_MEMBERS = (
-    6  # different ones of all means together, supposed to be those that take longest; each slot trains its own
-)
+MEAN_MEMBERS = 4  # not on the front, of all means together; supposed to be like those that take longest
 EACH_SECONDS = 0.5  # of one core, for what is measured on each file
 
 
@@ -73,7 +71,7 @@ class Reserve:
         teaching = seconds_to_teach(longest, self.teachers, self.slots) or longest  # the last of winners ends alone
         training = sum(map(mul, costs, patiences(list(map(self.macs, longest_first))))) / self.slots + teaching
         if self.makes_means:
-            training += sum(costs[:MEAN_MEMBERS])
+            training += sum(costs[:MEAN_MEMBERS]) / self.slots
         self.expected_seconds = self.trainings * training + EACH_SECONDS * len(study.front)
         if self.seconds is not None:
             kept = min(FINISH_SHARE, max(LEAST_SHARE, SAFETY * self.expected_seconds / self.seconds))

@@ -56,7 +56,7 @@ class Build:
 class Finish:
     """Train one winner long; the result is at most `max_bytes` long, and there by the deadline, or not at all.
 
-    Without `max_bytes` it is not shipped but teaches. `own` is the trial's file, of a mean those of its members.
+    Without `max_bytes` it is not shipped but teaches. `own` is the trial's file.
     """
 
     number: int
@@ -67,7 +67,7 @@ class Finish:
     effort: float = 1.0
     teachers: tuple[Artifact, ...] = ()
     deadline: Deadline | None = None
-    own: tuple[Artifact, ...] = ()
+    own: Artifact | None = None
 
 
 @final

@@ -75,7 +75,7 @@ class Variant:
         max_bytes: int | None,
         seed: int,
         refit: bool,
-        own: Sequence[Artifact] = (),
+        own: Artifact | None = None,
     ) -> Artifact:
         """Finish as the family does."""
         return self.family.finish(

@@ -156,7 +156,7 @@ class Networks:
         max_bytes: int | None,
         seed: int,
         refit: bool,
-        own: Sequence[Artifact] = (),  # noqa: ARG002
+        own: Artifact | None = None,  # noqa: ARG002
     ) -> Artifact:
         """Train a winner long, with the probabilities of teachers where there are some; or a teacher."""
         genome, recipe = self.genome(candidate), self.recipe.scaled(effort)

@@ -130,7 +130,7 @@ class RuleModels:
         max_bytes: int | None,
         seed: int,
         refit: bool,
-        own: Sequence[Artifact] = (),  # noqa: ARG002
+        own: Artifact | None = None,
     ) -> Artifact:
         """Find the rules of a winner again, with `refit` on all rows, never longer than allowed.
 
@@ -138,7 +138,7 @@ class RuleModels:
         """
         train, valid = data.train(-1), data.valid(-1)
         everything = concatenate([train, valid])
-        first = self._last(candidate, train, everything.inputs(), seed, None)
+        first = own or self._last(candidate, train, everything.inputs(), seed, None)
         assert first is not None
         error = error_of(first.outputs(valid.inputs()), valid, metric=self.metric, task=self.signature.task)
         card = {"validation": {"error": error, "rows": len(valid)}, "refit": refit}

@@ -78,7 +78,7 @@ class Toy:
             os.kill(os.getpid(), signal.SIGKILL)
         yield candidate, Artifact(self._file(candidate, self._weights(candidate, seed)), {"parameters": 8})
 
-    def finish(self, candidate, data, *, teachers, effort, max_bytes, seed, refit, own=()):
+    def finish(self, candidate, data, *, teachers, effort, max_bytes, seed, refit, own=None):
         artifact = Artifact(self._file(candidate, self._weights(candidate, seed) * 2), {"parameters": 8})
         valid = data.valid(0)
         error = float((artifact.outputs({"x": valid.x}).argmax(1) != valid.y).mean())

@@ -86,7 +86,7 @@ class Pipelines:
         max_bytes: int | None,
         seed: int,
         refit: bool,
-        own: Sequence[Artifact] = (),
+        own: Artifact | None = None,
     ) -> Artifact:
         """Measure the trial's file; with `refit`, ship the pipeline trained on all rows, if it is no longer."""
         del teachers, seed, own

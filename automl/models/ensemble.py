@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from compression.tabular.mixtures import Average, Member
 from compression.tabular.preprocessing import Chain
 from engine.space import Value
 
-__all__ = ["fit_ensemble", "mean_of"]
+__all__ = ["fit_ensemble"]
 
 
 def fit_ensemble(lesson: Lesson, genes: Genes) -> Iterator[Fitted]:
@@ -33,30 +33,18 @@ def fit_ensemble(lesson: Lesson, genes: Genes) -> Iterator[Fitted]:
         shares[name] = shares.get(name, 0.0) + weight
     single = replace(lesson, sizes=(1.0,))
     members = [next(iter(fit(single, _genes(name, lesson)))) for name in shares]
-    yield mean_of(members, list(shares.values()), " and ".join(shares))
-
-
-def mean_of(members: Sequence[Fitted], shares: Sequence[float], names: str) -> Fitted:
-    """Return the weighted mean of what models answer, each in its own coding.
-
-    Args:
-        members: Fitted on the same table.
-        shares: Of each, with the sum 1.
-        names: Of the members, for the card.
-    """
+    means = np.array(list(shares.values()))
 
     def answer(rows: Columns) -> np.ndarray:
-        return np.asarray(sum(share * member.answer(rows) for share, member in zip(shares, members, strict=True)))
+        return np.asarray(sum(mean * member.answer(rows) for mean, member in zip(means, members, strict=True)))
 
-    model = Average(
-        tuple(Member(None, member.step, member.model, member.coding) for member in members), np.array(shares)
-    )
-    fewest = max(DENSE_CODINGS.index(member.coding) for member in members)
+    model = Average(tuple(Member(None, member.step, member.model) for member in members), means)
+    bits = [DENSE_CODINGS.index(member.coding) for member in members]
     told = {
-        "description": f"mean of {names}",
+        "description": "mean of " + " and ".join(shares),
         "parameters": sum(int(member.told.get("parameters", 0)) for member in members),
     }
-    return Fitted(Chain(()), model, answer, DENSE_CODINGS[fewest], told)
+    yield Fitted(Chain(()), model, answer, DENSE_CODINGS[max(bits)], told)
 
 
 def _genes(name: str, lesson: Lesson) -> dict[str, Value]:

@@ -134,7 +134,7 @@ class Recipes:
         max_bytes: int | None,
         seed: int,
         refit: bool,
-        own: Sequence[Artifact] = (),  # noqa: ARG002
+        own: Artifact | None = None,  # noqa: ARG002
     ) -> Artifact:
         """Train a winner long; the original teaches it, not the best member of the front, which knows less."""
         recipe = self.recipe(candidate)

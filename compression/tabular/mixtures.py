@@ -24,22 +24,19 @@ class Member:
         features: Those that it takes; None for all.
         step: Its own preparation.
         model: Itself.
-        coding: That of DENSE_CODINGS with the fewest bits that it is written in, whatever is asked for.
     """
 
     features: tuple[int, ...] | None
     step: Step
     model: Model
-    coding: str = DENSE_CODINGS[-1]
 
     def lower(self, graph: TableGraph, blocks: Blocks, manner: Manner) -> tuple[str, Member]:
         """Write the member, in the coding asked for or the nearest of more bits that it has."""
         taken = blocks if self.features is None else chosen(blocks, self.features)
-        fewest = min(DENSE_CODINGS.index(manner.coding), DENSE_CODINGS.index(self.coding))
-        asked = DENSE_CODINGS[: fewest + 1]
+        asked = DENSE_CODINGS[: DENSE_CODINGS.index(manner.coding) + 1]
         coding = [name for name in asked if name in self.model.codings][-1]
         name, held = self.model.lower(graph, self.step.lower(graph, taken), Manner(coding, manner.folds))
-        return name, Member(self.features, self.step, held, self.coding)
+        return name, Member(self.features, self.step, held)
 
 
 @final
