@@ -191,7 +191,8 @@ def _facts(card: Card, metric: str) -> str:
     if classes:
         more = f", ... ({len(classes)} in all)" if len(classes) > MAX_CLASSES else ""
         facts["classes"] = ", ".join(classes[:MAX_CLASSES]) + more
-    facts["trial"] = f"{card.get('trial', '-')}, key {card.get('key', '-')}"
+    means = len(card.get("mean_of", {}))
+    facts["trial"] = f"{f'mean of {means}' if means else card.get('trial', '-')}, key {card.get('key', '-')}"
     facts["sha256"] = card.get("sha256", "-")
     return _pairs(facts)
 
