@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, final
+from typing import Any
 
-import numpy as np
-
-from engine.artifact import Artifact
 from engine.space import Candidate, Value
 
-__all__ = ["BLEND", "Mean", "blend_of", "shares_of"]
+__all__ = ["BLEND", "blend_of", "shares_of"]
 
 BLEND = "blend"  # the family of a mean; no search proposes one
 
@@ -35,38 +31,17 @@ def blend_of(shares: Mapping[Candidate, float]) -> Candidate:
     return Candidate.of(genes)
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Mean:
-    """The weighted mean of what files answer.
-
-    Args:
-        files: At least one.
-        shares: Of each, with the sum 1.
-    """
-
-    files: tuple[Artifact, ...]
-    shares: tuple[float, ...]
-
-    def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return answers, float32, shape (n_rows, n_outputs)."""
-        answers = [share * file.outputs(inputs) for share, file in zip(self.shares, self.files, strict=True)]
-        return np.asarray(sum(answers), np.float32)
-
-
 def shares_of(candidate: Candidate) -> dict[Candidate, float]:
-    """Return the members of a mean with their shares, the largest share first; any other candidate is its own mean.
+    """Return the members of a mean with their shares, the largest share first.
 
     Args:
-        candidate: As `blend_of` makes it, or not.
+        candidate: As `blend_of` makes it.
 
     Example:
         >>> shares = {Candidate.of({"family": "constant"}): 0.25, Candidate.of({"family": "linear"}): 0.75}
         >>> shares_of(blend_of(shares)) == shares
         True
     """
-    if candidate["family"] != BLEND:
-        return {candidate: 1.0}
     members: dict[int, dict[str, Any]] = {}
     for name, value in candidate.values:
         if name != "family":

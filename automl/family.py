@@ -11,9 +11,9 @@ from typing import Any, final
 
 import numpy as np
 
-from automl.blend import Mean, blend_of, shares_of
+from automl.blend import blend_of, shares_of
 from automl.describe import describe
-from automl.inspection import Answering, inspected
+from automl.inspection import inspected, judged
 from automl.lesson import Lesson
 from automl.models.registry import fit
 from automl.monotone import check_directions
@@ -25,7 +25,7 @@ from automl.teacher import EVERYTHING, opinions
 from automl.writing import Paper, write
 from compression.mean import mean_file
 from engine.artifact import Artifact
-from engine.data import Dataset, Rows, Signature
+from engine.data import Dataset, Signature
 from engine.errors import ArtifactError, DataError
 from engine.family import Report
 from engine.score import error_of
@@ -114,23 +114,33 @@ class Tables:
         """Return a weighted mean as a candidate, for its card."""
         return blend_of(shares)
 
-    def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], own: Sequence[Artifact]) -> Artifact:
-        """Return the file of a mean."""
+    def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
+        """Return the file of a mean; of its importance of columns, the mean of that of its members."""
         shares = shares_of(blend)
-        weights = tuple(shares.values())
-        paper, valid = Paper.of(table_of(data), _few(data.splits[-1].valid)), data.valid(-1)
+        weights, valid = list(shares.values()), data.valid(-1)
+        paper = Paper.of(table_of(data), _few(data.splits[-1].valid))
         model = mean_file([file.model for file in files], weights)
-        paper.check(Mean(tuple(files), weights).outputs(paper.inputs), paper.answers(model))
-        names = ", ".join(f"{member['family']} ({share:.0%})" for member, share in shares.items())
-        codings = dict.fromkeys(name for file in files for name in str(file.card["coding"]).split(", "))
-        told = {
-            "description": f"mean of {names}",
+        expected = sum(share * paper.answers(file.model) for share, file in zip(weights, files, strict=True))
+        paper.check(np.asarray(expected), paper.answers(model))
+        error = error_of(answers, valid, metric=self.metric, task=self.signature.task)
+        told: dict[str, Any] = {
+            "description": "mean of " + ", ".join(f"{m['family']} ({share:.0%})" for m, share in shares.items()),
             "parameters": sum(int(file.card.get("parameters", 0)) for file in files),
-            "coding": ", ".join(codings),
+            "coding": ", ".join(dict.fromkeys(str(name) for f in files for name in str(f.card["coding"]).split(", "))),
+            "validation": {"error": error, "rows": len(valid)},
+            "refit": all(file.card.get("refit", False) for file in files),
         }
-        first = Mean(tuple(own), weights)
-        judged = self._judged(first, valid, refit=all(file.card.get("refit") for file in files))
-        return self._directed(Artifact(model, told | judged), paper)
+        known = [
+            (share, file.card["importance"])
+            for share, file in zip(weights, files, strict=True)
+            if "importance" in file.card
+        ]
+        if known:
+            whole = sum(share for share, _ in known)
+            found = {name: sum(share * own.get(name, 0.0) for share, own in known) / whole for name in known[0][1]}
+            told["importance"] = dict(sorted(found.items(), key=lambda entry: -entry[1]))
+        told |= judged(answers, valid, self.signature)
+        return self._directed(Artifact(model, told), paper)
 
     def bytes(self, candidate: Candidate) -> None:
         """Trained values decide how long a file is."""
@@ -185,15 +195,12 @@ class Tables:
         if first is None:
             raise ArtifactError(f"No file of {candidate['family']} with these genes has {max_bytes} bytes or less.")
         whole = self._alone(candidate, self._lesson(candidate, data, EVERYTHING), paper, max_bytes) if refit else None
-        judged = self._judged(first, data.valid(-1), refit=whole is not None)
-        artifact = whole or first
-        return self._directed(replace(artifact, card={**artifact.card, **judged}), paper)
-
-    def _judged(self, first: Answering, valid: Rows, *, refit: bool) -> dict[str, Any]:
-        """Return what a card says of validation rows, by what did not learn from them."""
+        valid = data.valid(-1)
         error = error_of(first.outputs(valid.inputs()), valid, metric=self.metric, task=self.signature.task)
-        told = {"validation": {"error": error, "rows": len(valid)}, "refit": refit}
-        return told | inspected(first, valid, self.signature, metric=self.metric)
+        card: dict[str, Any] = {"validation": {"error": error, "rows": len(valid)}, "refit": whole is not None}
+        card |= inspected(first, valid, self.signature, metric=self.metric)  # the one that did not see these rows
+        artifact = whole or first
+        return self._directed(replace(artifact, card={**artifact.card, **card}), paper)
 
     def _directed(self, artifact: Artifact, paper: Paper) -> Artifact:
         """Return a file with the directions that it keeps in its card."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from engine.artifact import Artifact
 from engine.data import Rows, Signature
 from engine.score import error_of
 
-__all__ = ["Answering", "inspected"]
+__all__ = ["inspected", "judged"]
 
 ROWS = 1000
 COLUMNS = 100  # whose importance is measured: those that come first
@@ -18,14 +18,7 @@ BINS = 10
 MOST_CLASSES = 12
 
 
-class Answering(Protocol):
-    """A file, or several that answer together."""
-
-    def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return answers to rows, shape (n_rows, n_outputs)."""
-
-
-def inspected(artifact: Answering, rows: Rows, signature: Signature, *, metric: str, seed: int = 0) -> dict[str, Any]:
+def inspected(artifact: Artifact, rows: Rows, signature: Signature, *, metric: str, seed: int = 0) -> dict[str, Any]:
     """Return what the report shows of a file beyond its error.
 
     Args:
@@ -36,14 +29,28 @@ def inspected(artifact: Answering, rows: Rows, signature: Signature, *, metric: 
         seed: Of the shuffles.
 
     Returns:
-        JSON: `importance` (how much the error grows when a column is shuffled, by column, the largest first), and for
-        classes `calibration` (mean probability and share of rows, in ten parts of the rows) and `confusion` (rows by
-        class and answer), for values `residuals` (their quantiles).
+        JSON: `importance` (how much the error grows when a column is shuffled, by column, the largest first), and what
+        `judged` tells.
     """
     rng = np.random.default_rng(seed)
     few = rows.take(np.sort(rng.permutation(len(rows))[:ROWS]))
-    made: dict[str, Any] = {"importance": _importance(artifact, few, signature, metric, rng)}
-    outputs = artifact.outputs(rows.inputs()).astype(np.float64)
+    importance = _importance(artifact, few, signature, metric, rng)
+    return {"importance": importance, **judged(artifact.outputs(rows.inputs()), rows, signature)}
+
+
+def judged(answers: np.ndarray, rows: Rows, signature: Signature) -> dict[str, Any]:
+    """Return what the report shows of answers to rows whose target is known.
+
+    Args:
+        answers: float32, shape (n_rows, n_outputs).
+        rows: With targets.
+        signature: Of the data.
+
+    Returns:
+        JSON: for classes `calibration` (mean probability and share of rows, in ten parts of the rows) and `confusion`
+        (rows by class and answer), for values `residuals` (their quantiles).
+    """
+    outputs, made = answers.astype(np.float64), dict[str, Any]()
     if signature.task == "regression":
         away = outputs[:, 0] - np.asarray(rows.y)
         shares = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -62,7 +69,7 @@ def inspected(artifact: Answering, rows: Rows, signature: Signature, *, metric: 
 
 
 def _importance(
-    artifact: Answering, rows: Rows, signature: Signature, metric: str, rng: np.random.Generator
+    artifact: Artifact, rows: Rows, signature: Signature, metric: str, rng: np.random.Generator
 ) -> dict[str, float]:
     inputs = rows.inputs()
     base = error_of(artifact.outputs(inputs), rows, metric=metric, task=signature.task)

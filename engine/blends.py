@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import final
 
@@ -25,10 +25,11 @@ __all__ = ["Blend", "Blends"]
 
 STEPS = 8  # of the greedy choice: shares are eighths, or of fewer parts
 MEMBERS = 4  # different ones
-POOL = 32  # least erring files within a limit, from which one mean is made
+POOL = 24  # least erring files within a limit, from which one mean is made
 CHOSEN_ROWS = 6000  # of the validation rows that tell which file to add
 LEAST_GAIN = 0.002  # of the error of the front at this size, below which a mean is not worth its time
 SMALLEST_LIMIT = 4096  # bytes
+STEP = math.sqrt(2)  # of the ladder
 
 Errors = Callable[[np.ndarray], float]
 
@@ -59,7 +60,7 @@ class Blend:
 @final
 @dataclass(frozen=True, eq=False)
 class Blends:
-    """Chooses means for a ladder of sizes, each twice as large as the one before.
+    """Chooses means for a ladder of sizes, each 1.4 times as large as the one before.
 
     Args:
         family: Writes their files.
@@ -77,6 +78,7 @@ class Blends:
     data: Dataset
     metric: str
     max_bytes: int | None
+    _files: dict[str, Artifact] = field(default_factory=dict)
 
     def better_than(self, front: Front) -> list[Blend]:
         """Return means that err less than the front, and than smaller means, at their size: smallest first."""
@@ -106,7 +108,7 @@ class Blends:
         """
         files = [finished.get(p.candidate.key, own) for p, own in zip(blend.points, blend.files, strict=True)]
         try:
-            artifact = self.family.join(blend.candidate, self.data, files=files, own=blend.files)
+            artifact = self.family.join(blend.candidate, self.data, files=files, answers=blend.last_answers)
         except ArtifactError:
             return None
         shares = {member.key: share for member, share in blend.shares.items()}
@@ -115,8 +117,12 @@ class Blends:
     def _limits(self, points: Sequence[Point]) -> list[int]:
         """Return the ladder, smallest first."""
         largest = max((int(point.values["bytes"]) for point in points), default=0)
-        top = min(2 * largest, self.max_bytes or 2 * largest)
-        return [top >> step for step in reversed(range(max(top // SMALLEST_LIMIT, 1).bit_length()))]
+        limit = float(min(2 * largest, self.max_bytes or 2 * largest))
+        limits = list[int]()
+        while limit >= SMALLEST_LIMIT:
+            limits.insert(0, int(limit))
+            limit /= STEP
+        return limits
 
     def _blend(self, counts: Mapping[str, int]) -> Blend:
         by_key = {point.candidate.key: point for point in self.answers.points}
@@ -132,8 +138,12 @@ class Blends:
         if len(errors) > 1:
             values["error_se"] = float(np.std(errors, ddof=1) / math.sqrt(len(errors)))
             values["last_fold_error"] = errors[-1]
-        files = tuple(self.answers.file(by_key[key]) for key in counts)
+        files = tuple(self._file(by_key[key]) for key in counts)
         return Blend(self.family.blend(shares), shares, values, parts[-1], tuple(by_key[key] for key in counts), files)
+
+    def _file(self, point: Point) -> Artifact:
+        """Return the file of a point, one object for all means that have it: it is opened once."""
+        return self._files.setdefault(point.candidate.key, self.answers.file(point))
 
     def _quick_error(self, answers: np.ndarray) -> float:
         """Return the mean error over folds, on some of their rows."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from engine.artifact import Artifact
 from engine.data import Dataset
 from engine.space import Candidate, Space
@@ -138,14 +140,14 @@ class Blending(Protocol):
         """
         ...
 
-    def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], own: Sequence[Artifact]) -> Artifact:
+    def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
         """Return the one file of a mean, with what `finish` would tell in its card.
 
         Args:
             blend: As `blend` returned it.
             data: Training and validation rows.
             files: Of the members, in the order of their shares.
-            own: The trials' files of the members, which did not learn from the last validation rows.
+            answers: Of the mean to the last validation rows, by the trials' own files: these did not learn from them.
 
         Raises:
             ArtifactError: If the file does not answer as the members do.

@@ -127,11 +127,12 @@ class Finisher:
         means: list[Member] = []
         if self.settings.members > 0 and len(front):
             winners = spread(front, self.settings.members)
-            self._until = self._end_of_training(list(files.values())) if is_training else None
+            blends = self.blends.better_than(front) if self.blends is not None and is_training else []
+            tested = [*files.values(), *(file for blend in blends for file in blend.files)]
+            self._until = self._end_of_training(tested) if is_training else None
             seconds = seconds_by_key(trials) if is_training else None
             own = files[front.points[0].sha256]
             teachers = (self.teacher,) if self.teacher else self._teachers(winners, own, seconds)
-            blends = self.blends.better_than(front) if self.blends is not None and is_training else []
             trained = {point.candidate.key: (point, files[point.sha256]) for point in winners}
             for blend in blends:
                 for point, file in zip(blend.points, blend.files, strict=True):

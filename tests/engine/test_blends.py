@@ -27,8 +27,8 @@ class Joining:
     def blend(self, shares):
         return Candidate.of({"mean": " ".join(f"{member['n']}:{share:.3f}" for member, share in shares.items())})
 
-    def join(self, blend, data, *, files, own):
-        self.joined.append((files, own))
+    def join(self, blend, data, *, files, answers):
+        self.joined.append((files, answers))
         if self.fails:
             raise ArtifactError("no file")
         return Artifact(b"".join(file.model for file in files), {"coding": "int8"})
@@ -116,9 +116,9 @@ def test_the_file_of_a_mean_takes_finished_files_and_the_trials_own_where_there_
     blend = blends.better_than(front)[-1]
     finished = Artifact(b"finished", {})
     artifact = blends.file(blend, {blend.points[0].candidate.key: finished})
-    files, own = family.joined[-1]
+    files, told = family.joined[-1]
     assert files == [finished, *blend.files[1:]]
-    assert own == blend.files
+    assert told is blend.last_answers
     assert artifact.card["mean_of"] == {member.key: share for member, share in blend.shares.items()}
     assert artifact.card["finished"]
     assert Blends(Joining(fails=True), answers, data, "log_loss", None).file(blend, {}) is None
