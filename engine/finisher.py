@@ -127,7 +127,7 @@ class Finisher:
         means: list[Member] = []
         if self.settings.members > 0 and len(front):
             winners = spread(front, self.settings.members)
-            blends = self.blends.better_than(front) if self.blends is not None and is_training else []
+            blends = self.blends.better_than(front) if self.blends is not None else []
             tested = [*files.values(), *(file for blend in blends for file in blend.files)]
             self._until = self._end_of_training(tested) if is_training else None
             seconds = seconds_by_key(trials) if is_training else None

@@ -244,7 +244,7 @@ def _guarded_run(
         closer.start()  # a cluster lets go in seconds, of the ten that a scheduler grants: files are written meanwhile
         watch.progress.note(f"Interrupted: writing the front so far. run={study.folder.path} goes on later.")
         if isinstance(stop, Terminated):  # seconds are left: test rows and latency are measured when the run goes on
-            finisher = dataclasses.replace(finisher, test=None)
+            finisher = dataclasses.replace(finisher, test=None, blends=None)
         members = finisher.run(study.recorded_front(), study.known(), is_training=False)
     if members:
         write_report(study.folder.path)

@@ -11,12 +11,14 @@ from engine.artifact import Artifact
 from engine.checks.artifacts import artifact_checks
 from engine.data import Dataset
 from engine.errors import FamilyError
-from engine.family import Family
+from engine.family import Blending, Family
 from engine.space import Candidate
 
 __all__ = ["family_checks"]
 
 FIDELITY = 0.05  # enough for a file; the laws hold for bad models too
+SHARES = 0.75, 0.25  # of a mean
+TOLERANCE = 1e-4
 
 
 def family_checks() -> Iterator[tuple[str, Callable[[Family, Dataset], None]]]:
@@ -30,6 +32,7 @@ def family_checks() -> Iterator[tuple[str, Callable[[Family, Dataset], None]]]:
     yield "builds_good_artifacts", check_builds_good_artifacts
     yield "stops_when_told_to", check_stops_when_told_to
     yield "finishes_within_the_limit", check_finishes_within_the_limit
+    yield "joins_files_to_their_mean", check_joins_files_to_their_mean
 
 
 def check_canonical_stays_inside_the_space(family: Family, data: Dataset) -> None:  # noqa: ARG001
@@ -120,6 +123,22 @@ def check_finishes_within_the_limit(family: Family, data: Dataset) -> None:
     finished = family.finish(owner, data, teachers=(), effort=1.0, max_bytes=artifact.size, seed=5, refit=False)
     if finished.size > artifact.size:
         raise FamilyError(f"finish was allowed {artifact.size} bytes for {owner} and wrote {finished.size}.")
+
+
+def check_joins_files_to_their_mean(family: Family, data: Dataset) -> None:
+    """Where a family makes means, the file of one answers with the weighted mean of what its members answer."""
+    if not (isinstance(family, Blending) and family.blends):
+        return
+    first, second = (_build(family, candidate, data)[-1] for candidate in _candidates(family, 2))
+    if first[0] == second[0]:
+        return
+    inputs, files = data.valid(-1).inputs(), (first[1], second[1])
+    mean = SHARES[0] * files[0].outputs(inputs) + SHARES[1] * files[1].outputs(inputs)
+    blend = family.blend({first[0]: SHARES[0], second[0]: SHARES[1]})
+    found = family.join(blend, data, files=files, answers=mean.astype(np.float32)).outputs(inputs)
+    unit = np.maximum(1.0, np.abs(mean))
+    if found.shape != mean.shape or float((np.abs(found - mean) / unit).max()) > TOLERANCE:
+        raise FamilyError(f"The file of a mean of {first[0]} and {second[0]} does not answer with their mean.")
 
 
 def _candidates(family: Family, count: int, *, seed: int = 1) -> list[Candidate]:

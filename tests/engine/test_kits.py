@@ -7,9 +7,12 @@ import pytest
 from toy import Toy, toy_data
 
 from compression.graph import Graph
+from compression.mean import mean_file
 from compression.nets.train import Recipe
 from engine.artifact import Artifact
 from engine.checks import artifact_checks, family_checks
+from engine.errors import FamilyError
+from engine.space import Candidate
 from engine.load import DataSettings, load
 from nas.cells import CellsSettings
 from nas.family import Networks
@@ -95,6 +98,32 @@ class Changed(Toy):
 def test_the_kit_finds_a_family_that_breaks_a_law(law, text):
     with pytest.raises(ValueError, match=text):
         FAMILY_CHECKS[law](Changed(law), toy_data())
+
+
+class Mixed(Toy):
+    """A toy that makes means, in the shares that it is asked for or in other ones."""
+
+    blends = True
+
+    def __init__(self, *, is_wrong=False, **given):
+        super().__init__(**given)
+        object.__setattr__(self, "is_wrong", is_wrong)
+        object.__setattr__(self, "shares", [])
+
+    def blend(self, shares):
+        self.shares[:] = shares.values()
+        return Candidate.of({"mean": len(shares)})
+
+    def join(self, blend, data, *, files, answers):
+        shares = self.shares[::-1] if self.is_wrong else self.shares
+        return Artifact(mean_file([file.model for file in files], shares))
+
+
+def test_the_kit_finds_a_family_whose_means_are_none():
+    check = FAMILY_CHECKS["joins_files_to_their_mean"]
+    check(Mixed(), toy_data())
+    with pytest.raises(FamilyError, match="does not answer with their mean"):
+        check(Mixed(is_wrong=True), toy_data())
 
 
 def of_graph(build, outputs=2):
