@@ -12,8 +12,8 @@ from compression.nets.train import Recipe
 from engine.artifact import Artifact
 from engine.checks import artifact_checks, family_checks
 from engine.errors import FamilyError
-from engine.space import Candidate
 from engine.load import DataSettings, load
+from engine.space import Candidate
 from nas.cells import CellsSettings
 from nas.family import Networks
 
