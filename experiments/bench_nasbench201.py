@@ -36,7 +36,7 @@ from engine.errors import SettingsError, did_you_mean
 from engine.settings import build, from_arguments
 from experiments.nasbench201 import REGRET_AT, Cells, Table, checkpoints, read_table, told
 from experiments.nasbench201_peers import SYSTEMS as PEERS
-from experiments.nasbench201_searches import OURS, Found, search_here, search_there
+from experiments.nasbench201_runs import OURS, Found, search_here, search_there
 
 __all__ = ["Counts", "Interpreters", "Settings", "main", "run"]
 
@@ -102,8 +102,8 @@ def run(settings: Settings) -> int:
     out.mkdir(parents=True, exist_ok=True)
     cells = Cells(table)
     counts = [str(count) for count in checkpoints(settings.evaluations)]
-    title = "share of the test hypervolume in %, after so many cells"
-    printed = Printed("system", "version", "seeds", "cells", *counts, f"regret at {REGRET_AT}", "ms a cell", title=title)
+    printed = Printed("system", "version", "seeds", "cells", *counts, f"regret at {REGRET_AT}", "ms a cell")
+    printed.title = "share of the test hypervolume in %, after so many cells"
     versions: dict[str, str] = {}
     for system in settings.systems.split(","):
         found = _searches(settings, system, table, cells, out)

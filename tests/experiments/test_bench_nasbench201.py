@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from experiments import bench_nasbench201, nasbench201_peers, nasbench201_searches
+from experiments import bench_nasbench201, nasbench201_peers, nasbench201_runs
 
 # A peer that goes through the cells as the request lists them, and remembers how often it was called.
 STUB = """
@@ -34,7 +34,7 @@ def test_ours_and_a_peer_stand_in_one_table_and_nothing_is_searched_twice(
 ):
     stub = tmp_path / "stub.py"
     stub.write_text(STUB)
-    monkeypatch.setattr(nasbench201_searches, "SCRIPT", stub)
+    monkeypatch.setattr(nasbench201_runs, "SCRIPT", stub)
     given = arguments(
         cells_file, tmp_path / "out", systems="random,neps_negated,syne", **{"peers.neps": sys.executable}
     )
