@@ -4,7 +4,7 @@
 
 table           the gzipped CSV file of the cells, as `experiments.nasbench201` reads it
 systems         pareto, random, nsga2 and tpe; pareto_each: a cell that computes the same as an earlier one costs too;
-                neps, neps_negated, syne, syne_small and syne_ehvi, as `experiments/nasbench201_peers.py` tells of them;
+                neps, neps_negated, syne, syne_ranked and syne_ehvi: see `experiments/nasbench201_peers.py`;
                 pareto_error, neps_error and syne_error: search for the error alone
 peers.NAME      the interpreter of a peer; without one, its rows say that they were skipped
 seeds, evaluations            of each system
