@@ -27,7 +27,7 @@ from engine.samplers.registry import sampler_named
 from engine.space import Candidate, Choice, Space
 from engine.trial import Point, State, Trial
 
-__all__ = ["Cells", "Settings", "Table", "main", "read_table", "search"]
+__all__ = ["Cells", "Settings", "Table", "checkpoints", "main", "read_table", "search", "told"]
 
 USAGE = """usage: python -m experiments.nasbench201 table=FILE.csv.gz [sampler=pareto|random|tpe|nsga2|gp] [seeds=30]
                                          [evaluations=200] [canonical=true] [regret=true] [out=FILE.json]
@@ -145,6 +145,11 @@ def read_table(path: str | Path) -> Table:
     if len(rows) != len(OPERATIONS) ** len(EDGES) or len(lines) != len(rows):
         raise DataError(f"table={path} must hold each of the 15,625 cells once, got {len(lines)} rows.")
     return Table(rows, seen, test, np.array([parameters(cell) for cell in cells], float))
+
+
+def checkpoints(evaluations: int) -> list[int]:
+    """Return after how many evaluations a search of so many is told of."""
+    return [count for count in CHECKPOINTS if count <= evaluations] or [evaluations]
 
 
 def parameters(cell: Sequence[str]) -> int:
@@ -291,7 +296,6 @@ def search(cells: Cells, problem: Problem, errors: np.ndarray, sampler: str, see
 def _run(settings: Settings) -> str:
     table = read_table(settings.table)
     cells, errors = Cells(table), table.seen / 100
-    reached = [count for count in CHECKPOINTS if count <= settings.evaluations] or [settings.evaluations]
     both = cells.problem(settings.evaluations, canonical=settings.canonical, one_objective=False)
     start = time.perf_counter()
     found = [search(cells, both, errors, settings.sampler, seed) for seed in range(settings.seeds)]
@@ -301,18 +305,19 @@ def _run(settings: Settings) -> str:
         Path(settings.out).write_text(text + "\n", encoding="utf-8")
     milliseconds = 1000 * seconds / sum(map(len, found))
     lines = [f"{settings.sampler}, {settings.seeds} seeds, {milliseconds:.0f} ms an evaluation"]
-    for count in reached:
+    for count in checkpoints(settings.evaluations):
         shares = [100 * table.share(order[:count]) for order in found]
-        lines.append(f"{count:4d} evaluations: {_told(shares)} % of the test hypervolume")
+        lines.append(f"{count:4d} evaluations: {told(shares)} % of the test hypervolume")
     if settings.regret:
         alone = cells.problem(min(REGRET_AT, settings.evaluations), canonical=settings.canonical, one_objective=True)
         orders = [search(cells, alone, errors, settings.sampler, seed) for seed in range(settings.seeds)]
         regrets = [table.regret(order) for order in orders]
-        lines.append(f"{alone.budget:4d} evaluations for the error alone: regret {_told(regrets)} points")
+        lines.append(f"{alone.budget:4d} evaluations for the error alone: regret {told(regrets)} points")
     return "\n".join(lines)
 
 
-def _told(values: Sequence[float]) -> str:
+def told(values: Sequence[float]) -> str:
+    """Return a mean over seeds with its standard error."""
     error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return f"{np.mean(values):.2f} +- {error:.2f}"
 

@@ -1,6 +1,4 @@
-import csv
 import gzip
-import itertools
 import json
 
 import numpy as np
@@ -8,8 +6,6 @@ import pytest
 
 from engine.errors import DataError
 from experiments.nasbench201 import (
-    EDGES,
-    OPERATIONS,
     SPACE,
     Cells,
     expression,
@@ -20,29 +16,12 @@ from experiments.nasbench201 import (
     search,
 )
 
-COLUMNS = ("op_1_0", "op_2_0", "op_2_1", "op_3_0", "op_3_1", "op_3_2")
+HEADER = "op_1_0,op_2_0,op_2_1,op_3_0,op_3_1,op_3_2,cifar10_val_acc_12ep,cifar10_test_acc_200ep"
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    """A table of the real form: error falls with convolutions on live edges, and with a shortcut."""
-    place = tmp_path_factory.mktemp("table") / "cells.csv.gz"
-    rng = np.random.default_rng(0)
-    with gzip.open(place, "wt", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([*COLUMNS, "cifar10_val_acc_12ep", "cifar10_test_acc_200ep"])
-        for codes in itertools.product(range(5), repeat=6):
-            cell = [OPERATIONS[codes[COLUMNS.index(f"op_{target}_{source}")]] for source, target in EDGES]
-            told = features(cell)
-            error = 60 * (parameters(cell) / 73_306) ** -0.4 - 5 * told[1] + 8 * told[6]
-            seen = error + rng.normal() * 0.3
-            writer.writerow([*codes, f"{100 - seen:.3f}", f"{100 - 0.4 * error:.3f}"])
-    return place
-
-
-@pytest.fixture(scope="module")
-def table(path):
-    return read_table(path)
+def table(cells_file):
+    return read_table(cells_file)
 
 
 def test_equal_cells_have_one_form_and_one_size(table):
@@ -104,7 +83,7 @@ def test_a_repeat_costs_an_evaluation_only_without_the_canonical_form(table):
     assert len({expression(cell_of[row]) for row in paid}) < 60
 
 
-def test_pareto_hands_over_more_than_random(path, table, tmp_path, capsys):
+def test_pareto_hands_over_more_than_random(cells_file, table, tmp_path, capsys):
     cells = Cells(table)
     problem = cells.problem(40, canonical=True, one_objective=False)
     shares = {
@@ -113,7 +92,7 @@ def test_pareto_hands_over_more_than_random(path, table, tmp_path, capsys):
     }
     assert shares["pareto"] > shares["random"]
     out = tmp_path / "o.json"
-    assert main([f"table={path}", "sampler=random", "seeds=2", "evaluations=60", f"out={out}"]) == 0
+    assert main([f"table={cells_file}", "sampler=random", "seeds=2", "evaluations=60", f"out={out}"]) == 0
     told = capsys.readouterr().out
     assert "50 evaluations:" in told
     assert "60 evaluations for the error alone: regret" in told
@@ -127,7 +106,7 @@ def test_another_file_is_refused(tmp_path, capsys):
         read_table(tmp_path / "none.csv.gz")
     short = tmp_path / "short.csv.gz"
     with gzip.open(short, "wt") as file:
-        file.write(",".join([*COLUMNS, "cifar10_val_acc_12ep", "cifar10_test_acc_200ep"]) + "\n0,0,0,0,0,0,50,60\n")
+        file.write(f"{HEADER}\n0,0,0,0,0,0,50,60\n")
     with pytest.raises(DataError, match="must hold each of the 15,625 cells once, got 1 rows"):
         read_table(short)
     assert main([f"table={short}"]) == 2
