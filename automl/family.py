@@ -190,8 +190,8 @@ class Tables:
         """Measure the trial's file on the last fold; with `refit`, ship what is trained in the same way on all rows."""
         del seed, teachers  # the space trains its own teacher
         paper = Paper.of(table_of(data), np.asarray(data.splits[-1].valid))
-        lesson = self._lesson(candidate, data, len(data.splits) - 1)
-        first = own or self._alone(candidate, lesson, paper, max_bytes)
+        last = len(data.splits) - 1
+        first = own or self._alone(candidate, self._lesson(candidate, data, last), paper, max_bytes)
         if first is None:
             raise ArtifactError(f"No file of {candidate['family']} with these genes has {max_bytes} bytes or less.")
         whole = self._alone(candidate, self._lesson(candidate, data, EVERYTHING), paper, max_bytes) if refit else None

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -111,8 +111,12 @@ class Blends:
             artifact = self.family.join(blend.candidate, self.data, files=files, answers=blend.last_answers)
         except ArtifactError:
             return None
-        shares = {member.key: share for member, share in blend.shares.items()}
-        return replace(artifact, card={**artifact.card, "finished": True, "mean_of": shares})
+        told: dict[str, Any] = {"mean_of": {member.key: share for member, share in blend.shares.items()}}
+        missing = sum(member not in finished for member in told["mean_of"])
+        told["finished"] = not missing
+        if missing:
+            told["why_not_finished"] = f"{missing} of {len(files)} members are trials' own files: no time was left"
+        return replace(artifact, card={**artifact.card, **told})
 
     def _limits(self, points: Sequence[Point]) -> list[int]:
         """Return the ladder, smallest first."""

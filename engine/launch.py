@@ -197,8 +197,9 @@ def _reserve(
     makes_means: bool,
 ) -> Reserve:
     finish, folds = settings.finish, len(loaded.dataset.splits)
-    # A winner that trains as long as its trial did is trained on all rows alone: the other file is the trial's own.
-    trainings = finish.effort * (2 if refit and finish.effort != 1 else 1)
+    # Where winners train as long as their trials did, and nobody teaches them, the trial's file is the one that did not
+    # learn from validation rows.
+    trainings = finish.effort * (2 if refit and (finish.effort != 1 or finish.teachers) else 1)
     return Reserve(
         start,
         settings.seconds,

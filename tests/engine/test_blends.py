@@ -120,5 +120,9 @@ def test_the_file_of_a_mean_takes_finished_files_and_the_trials_own_where_there_
     assert files == [finished, *blend.files[1:]]
     assert told is blend.last_answers
     assert artifact.card["mean_of"] == {member.key: share for member, share in blend.shares.items()}
-    assert artifact.card["finished"]
+    assert not artifact.card["finished"]
+    assert f"{len(files) - 1} of {len(files)} members are trials' own files" in artifact.card["why_not_finished"]
+    whole = blends.file(blend, {point.candidate.key: finished for point in blend.points})
+    assert whole.card["finished"]
+    assert "why_not_finished" not in whole.card
     assert Blends(Joining(fails=True), answers, data, "log_loss", None).file(blend, {}) is None
