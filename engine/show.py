@@ -141,7 +141,8 @@ def _dominated(card: Card, trials: Sequence[Trial]) -> list[str]:
         here, name = _pair(point, size), f"trial {number}"
     elif means and all(key in by_key for key in means):
         here = _error(card), size_of(card)
-        name = "mean of " + ", ".join(f"trial {by_key[key][0]} ({share:.0%})" for key, share in means.items())
+        members = sorted(means.items(), key=lambda entry: -entry[1])
+        name = "mean of " + ", ".join(f"trial {by_key[key][0]} ({share:.0%})" for key, share in members)
     else:
         return ["  the record has no trial with its key; it cannot be compared with the others."]
     beaten = [(other, p) for other, p in scored if is_dominated(_pair(p, size), [here])]
