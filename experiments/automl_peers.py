@@ -241,10 +241,12 @@ def _converted(name: str, pipeline: Any, fold: Fold, error: float) -> Shipped:
     (fold.place / f"{name}.onnx").write_bytes(made)
     opened = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
 
+    names = [entry.name for entry in opened.get_inputs()]  # a column with a dot in its name is called otherwise there
+
     def run(rows: pd.DataFrame) -> list[Any]:
         columns = {
-            c: (rows[c].astype(str) if c in categories else rows[c].astype(np.float32)).to_numpy()[:, None]
-            for c in rows
+            name: (rows[c].astype(str) if c in categories else rows[c].astype(np.float32)).to_numpy()[:, None]
+            for name, c in zip(names, rows, strict=True)
         }
         return list(opened.run(None, columns))
 
