@@ -104,18 +104,22 @@ class Blends:
             finished: By the key of their candidates.
 
         Returns:
-            None if the members cannot be one file.
+            None if the members cannot be one file, or that of all rows is too long.
         """
         files = [finished.get(p.candidate.key, own) for p, own in zip(blend.points, blend.files, strict=True)]
         try:
             artifact = self.family.join(blend.candidate, self.data, files=files, answers=blend.last_answers)
         except ArtifactError:
             return None
+        if self.max_bytes is not None and artifact.size > self.max_bytes:
+            return None
         told: dict[str, Any] = {"mean_of": {member.key: share for member, share in blend.shares.items()}}
         missing = sum(member not in finished for member in told["mean_of"])
         told["finished"] = not missing
         if missing:
-            told["why_not_finished"] = f"{missing} of {len(files)} members are trials' own files: no time was left"
+            told["why_not_finished"] = (
+                f"{missing} of {len(files)} members are trials' own files: they were not trained again"
+            )
         return replace(artifact, card={**artifact.card, **told})
 
     def _limits(self, points: Sequence[Point]) -> list[int]:
@@ -147,7 +151,9 @@ class Blends:
 
     def _file(self, point: Point) -> Artifact:
         """Return the file of a point, one object for all means that have it: it is opened once."""
-        return self._files.setdefault(point.candidate.key, self.answers.file(point))
+        if point.candidate.key not in self._files:
+            self._files[point.candidate.key] = self.answers.file(point)
+        return self._files[point.candidate.key]
 
     def _quick_error(self, answers: np.ndarray) -> float:
         """Return the mean error over folds, on some of their rows."""

@@ -125,4 +125,6 @@ def test_the_file_of_a_mean_takes_finished_files_and_the_trials_own_where_there_
     whole = blends.file(blend, {point.candidate.key: finished for point in blend.points})
     assert whole.card["finished"]
     assert "why_not_finished" not in whole.card
+    short = Blends(family, answers, data, "log_loss", whole.size - 1)
+    assert short.file(blend, {point.candidate.key: finished for point in blend.points}) is None
     assert Blends(Joining(fails=True), answers, data, "log_loss", None).file(blend, {}) is None
