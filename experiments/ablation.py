@@ -45,10 +45,9 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from automl.search import settings_of
-from engine.command import main_guard
 from engine.errors import SettingsError
 from engine.load import DataSettings
-from engine.settings import build, from_arguments
+from engine.settings import build
 from engine.tables import error_number
 from experiments.ablation_fronts import Arm, constant_error, front_of, size_ratio
 from experiments.ablation_nets import Nets
@@ -56,6 +55,7 @@ from experiments.ablation_tables import Forms, data_of
 from experiments.automl_cells import Cell, read_cells, run_cell
 from experiments.automl_folds import Fold, Table, folds_of, read_table, table_names
 from experiments.compare import dominated_area, mean_interval
+from experiments.launch import launch_around_search
 from nas.settings import settings_for
 
 ARMS = ("file", "float_coded", "float_retrained", "default_coded", "default_retrained", "default_peer")
@@ -122,11 +122,9 @@ def run(settings: Settings, given: Mapping[str, Any]) -> int:
     return 0
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Divide what was given between this benchmark and the search, and run."""
-    given = from_arguments(arguments)
-    own = {name: given.pop(name) for name in Settings.__dataclass_fields__ if name in given}
-    return run(build(Settings, own), given)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return launch_around_search(Settings, run, __doc__, arguments)
 
 
 def table_of(name: str, cells: Sequence[Cell]) -> Printed:
@@ -234,4 +232,4 @@ def _interval(values: Sequence[float], form: str, back: Any = float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: main(sys.argv[1:])))
+    sys.exit(main())

@@ -34,12 +34,11 @@ from typing import final
 from rich.console import Console
 from rich.table import Table as Printed
 
-from engine.command import main_guard
 from engine.errors import SettingsError
-from engine.settings import build, from_arguments
 from experiments.automl_cells import OURS, Cell, read_cells, run_cell
 from experiments.automl_folds import folds_of, read_table, table_names
 from experiments.compare import mean_interval
+from experiments.launch import launch
 
 __all__ = ["Peers", "Settings", "main", "run", "tables"]
 
@@ -151,8 +150,7 @@ def run(settings: Settings) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    given = sys.argv[1:] if arguments is None else arguments
-    return main_guard(lambda: run(build(Settings, from_arguments(given))))
+    return launch(Settings, run, __doc__, arguments)
 
 
 def _of_one(settings: Settings, name: str, cells: Sequence[Cell], sizes: Sequence[int]) -> Printed:

@@ -28,13 +28,12 @@ from compression.nets.network import Network
 from compression.nets.plan import Plan
 from compression.nets.train import Examples, Recipe
 from engine.artifact import Artifact
-from engine.command import main_guard
 from engine.data import Rows, Signature
 from engine.errors import SettingsError
 from engine.load import DataSettings, load
 from engine.score import error_of
-from engine.settings import build, from_arguments
 from engine.stopping import exit_code, stoppable
+from experiments.launch import launch
 from experiments.long_training import Epoch, LongTraining
 from nas.cells import Genome, Stage
 from nas.network import plan_of
@@ -202,4 +201,4 @@ def _show(artifact: Artifact) -> int:
 
 if __name__ == "__main__":
     with stoppable():
-        sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+        sys.exit(launch(Settings, run, __doc__))

@@ -38,8 +38,7 @@ from compression.graphs.rounding import rounded
 from compression.graphs.strip import stripped
 from compression.graphs.weighted import layers_of
 from compression.modules.importing import read_network
-from engine.command import main_guard
-from engine.settings import build, from_arguments
+from experiments.launch import launch
 
 PARAMETERS = 77_946
 REFERENCE = 98_496  # bytes of the reference's own int8 .tflite file, github.com/mlcommons/tiny
@@ -230,4 +229,4 @@ def run(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

@@ -24,10 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.artifact import Artifact
-from engine.command import main_guard
 from engine.load import DataSettings, load
-from engine.settings import build, from_arguments
 from engine.tables import read_cards, read_trials
+from experiments.launch import launch
 
 LIMITS = (2000, 3500, 5000, 10_000)
 
@@ -102,4 +101,4 @@ def run(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

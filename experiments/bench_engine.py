@@ -27,17 +27,16 @@ from compression.nets.network import Network
 from compression.nets.verify import edge_rows
 from engine.artifact import Artifact
 from engine.backends.processes import Processes
-from engine.command import main_guard
 from engine.data import Dataset, Rows, Signature, Split
 from engine.family import Report
 from engine.objective import Objective, Problem
 from engine.record import RunFolder
 from engine.samplers.random import RandomSampler
-from engine.settings import build, from_arguments
 from engine.space import Candidate, Int, Space
 from engine.study import Study
 from engine.trial import Point, Trial
 from engine.work import Build, Work
+from experiments.launch import launch
 from nas.cells import Genome, Stage
 from nas.network import plan_of
 
@@ -173,4 +172,4 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

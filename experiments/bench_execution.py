@@ -27,12 +27,11 @@ from compression.nets.layers import Weights, empty_weights
 from compression.nets.plan import Addition, Convolution, Linear, Mean, Plan, Step
 from compression.nets.train import Recipe
 from engine.artifact import Artifact
-from engine.command import main_guard
 from engine.data import Signature
 from engine.load import DataSettings, load
 from engine.score import error_of
-from engine.settings import build, from_arguments
 from engine.space import Candidate
+from experiments.launch import launch
 from nas.cells import CellsSettings
 from nas.family import Networks
 
@@ -159,4 +158,4 @@ def _built(family: Networks, candidate: Candidate, data: Any, seed: int) -> Arti
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

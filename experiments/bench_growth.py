@@ -22,15 +22,14 @@ from rich.table import Table
 
 from engine.artifact import Artifact
 from engine.backends import Outcome
-from engine.command import main_guard
 from engine.objective import Problem
 from engine.record import RunFolder
 from engine.samplers.registry import is_pure, sampler_named
-from engine.settings import build, from_arguments
 from engine.study import Study
 from engine.trial import Point
 from engine.work import Done
 from experiments.driver_costs import made_up_error, past_of
+from experiments.launch import launch
 
 __all__ = ["main"]
 
@@ -116,8 +115,7 @@ def _study(problem: Problem, sampler: str, folder: RunFolder, watch: Callable[..
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    return main_guard(lambda: run(build(Settings, from_arguments(given))))
+    return launch(Settings, run, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,8 @@ from compression.nets.memory import macs
 from compression.nets.network import Network
 from compression.nets.plan import Addition, Convolution, Linear, Mean, Plan, Pooling
 from compression.nets.train import Examples, Recipe, train
-from engine.command import main_guard
 from engine.load import DataSettings, load
-from engine.settings import build, from_arguments
+from experiments.launch import launch
 from nas.cells import Genome, Stage
 from nas.network import channel_counts, plan_of
 
@@ -185,4 +184,4 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

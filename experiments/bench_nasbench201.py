@@ -31,9 +31,8 @@ from typing import final
 from rich.console import Console
 from rich.table import Table as Printed
 
-from engine.command import main_guard
 from engine.errors import SettingsError, did_you_mean
-from engine.settings import build, from_arguments
+from experiments.launch import launch
 from experiments.nasbench201 import REGRET_AT, Cells, Table, checkpoints, read_table, told
 from experiments.nasbench201_peers import SYSTEMS as PEERS
 from experiments.nasbench201_runs import OURS, Found, search_here, search_there
@@ -120,8 +119,7 @@ def run(settings: Settings) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    given = sys.argv[1:] if arguments is None else arguments
-    return main_guard(lambda: run(build(Settings, from_arguments(given))))
+    return launch(Settings, run, __doc__, arguments)
 
 
 def _searches(settings: Settings, system: str, table: Table, cells: Cells, out: Path) -> list[Found] | str:

@@ -26,17 +26,17 @@ from typing import Any, final
 import numpy as np
 from rich.table import Table
 
-from engine.command import main_guard
 from engine.errors import SettingsError
 from engine.fold_race import fold_race_for
 from engine.front import Front, hypervolume
 from engine.launch import Run
 from engine.objective import Objective, Problem
 from engine.racing import race_for
-from engine.settings import build, from_arguments
+from engine.settings import build
 from engine.space import Candidate
 from engine.tables import print_table, read_settings, read_trials
 from engine.trial import State, Trial
+from experiments.launch import launch_around_search
 from nas.search import run as search
 from nas.settings import settings_for
 
@@ -199,12 +199,10 @@ def run(settings: Settings, given: Mapping[str, Any]) -> int:
     return 0
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Divide what was given between this benchmark and the search, and run."""
-    given = from_arguments(arguments)
-    own = {name: given.pop(name) for name in Settings.__dataclass_fields__ if name in given}
-    return run(build(Settings, own), given)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return launch_around_search(Settings, run, __doc__, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: main(sys.argv[1:])))
+    sys.exit(main())

@@ -21,10 +21,9 @@ import torch
 from compression.nets.export import export
 from compression.nets.network import Network
 from compression.nets.train import Examples, Recipe, train
-from engine.command import main_guard
 from engine.data import Dataset
 from engine.load import DataSettings, load
-from engine.settings import build, from_arguments
+from experiments.launch import launch
 from nas.cells import Genome, Stage
 from nas.network import channel_counts, plan_of
 
@@ -89,4 +88,4 @@ def run(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

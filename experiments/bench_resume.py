@@ -24,8 +24,7 @@ from typing import final
 from rich.console import Console
 from rich.table import Table
 
-from engine.command import main_guard
-from engine.settings import build, from_arguments
+from experiments.launch import launch
 
 
 @final
@@ -92,4 +91,4 @@ def run(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

@@ -31,11 +31,10 @@ from rich.table import Table
 from scipy.stats import rankdata
 
 from engine.backends.settings import BackendSettings
-from engine.command import main_guard
 from engine.front import hypervolume, is_dominated
 from engine.load import DataSettings
-from engine.settings import build, from_arguments
 from experiments.bench_rules import SETS, Fold, folds
+from experiments.launch import launch
 from rules.search import run as search
 from rules.settings import Settings as SearchSettings
 
@@ -185,4 +184,4 @@ def _key(entry: dict[str, Any]) -> tuple[Any, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

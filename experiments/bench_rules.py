@@ -30,11 +30,10 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from engine.command import main_guard
 from engine.data import Rows, Signature
 from engine.errors import DataError
 from engine.loaders.columns import as_text
-from engine.settings import build, from_arguments
+from experiments.launch import launch
 from rules.generators.binned import comparisons
 from rules.generators.choice import best_genes, last_of
 from rules.generators.constraints import Constraints
@@ -221,4 +220,4 @@ def _key(cell: dict[str, Any]) -> tuple[Any, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

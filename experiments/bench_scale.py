@@ -30,15 +30,14 @@ from rich.table import Table
 from engine.backends import Backend
 from engine.backends.registry import backend_for
 from engine.backends.settings import BackendSettings
-from engine.command import main_guard
 from engine.data import Dataset, Rows, Signature, Split
 from engine.objective import Objective, Problem
 from engine.record import RunFolder
 from engine.samplers.random import RandomSampler
-from engine.settings import build, from_arguments
 from engine.study import Study
 from engine.trial import Trial
 from engine.work import Build, Work
+from experiments.launch import launch
 from experiments.napping import Napping
 
 __all__ = ["Chaos", "chaos"]
@@ -219,4 +218,4 @@ def _backend(name: str, settings: Settings) -> Backend:
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

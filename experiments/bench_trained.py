@@ -39,11 +39,10 @@ from compression.graphs.strip import stripped
 from compression.recipes.settings import Settings as SearchSettings
 from compression.search import run as search
 from engine.artifact import session
-from engine.command import main_guard
 from engine.errors import EngineError, SettingsError, did_you_mean
 from engine.load import DataSettings, load
-from engine.settings import build, from_arguments
 from engine.winners import FinishSettings
+from experiments.launch import launch
 from experiments.trained_nets import NETS, export, fit, module_of, write_state
 
 OURS = ("compress", "search")
@@ -353,4 +352,4 @@ def _latencies(files: Mapping[str, bytes], row: np.ndarray, settings: Settings) 
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

@@ -33,9 +33,8 @@ from sklearn.metrics import roc_auc_score
 from compression.trees.lower import pack_ensemble
 from compression.trees.readers import read_ensemble
 from engine.artifact import session
-from engine.command import main_guard
 from engine.errors import DataError, MissingExtraError
-from engine.settings import build, from_arguments
+from experiments.launch import launch
 
 FOREST = """
 import sys, numpy as np
@@ -193,4 +192,4 @@ def _run(opened: onnxruntime.InferenceSession, x: np.ndarray) -> list[Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main_guard(lambda: run(build(Settings, from_arguments(sys.argv[1:])))))
+    sys.exit(launch(Settings, run, __doc__))

@@ -26,7 +26,6 @@ from automl.family import Tables
 from automl.space import TabularSettings
 from compression.nets.train import Recipe
 from engine.artifact import Artifact
-from engine.command import main_guard
 from engine.data import Signature
 from engine.errors import SettingsError
 from engine.family import Family
@@ -37,10 +36,10 @@ from engine.objective import Objective, Problem
 from engine.progress import Progress, Status
 from engine.record import RunFolder
 from engine.samplers.registry import SAMPLERS, sampler_named
-from engine.settings import build, from_arguments
 from engine.space import Candidate
 from engine.trial import Point, State, Trial
 from engine.work import Build, Done
+from experiments.launch import launch
 from nas.family import Networks, macs_for
 from nas.settings import Settings
 from nas.space import space_named
@@ -304,8 +303,7 @@ def run(settings: ProposalSettings) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    return main_guard(lambda: run(build(ProposalSettings, from_arguments(given))))
+    return launch(ProposalSettings, run, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,6 @@ from automl.portfolio import portfolio
 from automl.recipes import RECIPES
 from automl.space import DEFAULTS, FAMILIES, TabularSettings, fitting, tabular_space
 from automl.teacher import opinions
-from engine.command import main_guard
 from engine.data import Dataset, Signature
 from engine.errors import DataError
 from engine.family import Family
@@ -53,9 +52,9 @@ from engine.front import hypervolume
 from engine.load import DataSettings, load_frame
 from engine.metrics import default_metric
 from engine.score import error_of, score
-from engine.settings import build, from_arguments
 from engine.space import Candidate, Value
 from experiments.automl_folds import read_table, table_names
+from experiments.launch import launch
 
 __all__ = ["Settings", "greedy", "main", "quick_first", "reached"]
 
@@ -200,8 +199,7 @@ def mine(settings: Settings) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    given = sys.argv[1:] if arguments is None else arguments
-    return main_guard(lambda: mine(build(Settings, from_arguments(given))))
+    return launch(Settings, mine, __doc__, arguments)
 
 
 def _loaded(settings: Settings, name: str) -> Iterator[tuple[str, tuple[Dataset, Family, str]]]:

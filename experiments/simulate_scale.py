@@ -22,10 +22,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from engine.command import main_guard
 from engine.errors import SettingsError
-from engine.settings import build, from_arguments
 from experiments.driver_costs import front_of, past_of, proposal_seconds, trial_seconds
+from experiments.launch import launch
 
 __all__ = ["Load", "main", "simulate"]
 
@@ -189,8 +188,7 @@ def run(settings: Settings) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    return main_guard(lambda: run(build(Settings, from_arguments(given))))
+    return launch(Settings, run, __doc__, arguments)
 
 
 if __name__ == "__main__":
