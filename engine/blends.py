@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,8 @@ SMALLEST_LIMIT = 4096  # bytes
 STEP = math.sqrt(2)  # of the ladder
 
 Errors = Callable[[np.ndarray], float]
+
+_logger = logging.getLogger("lilliput")
 
 
 @final
@@ -109,18 +112,21 @@ class Blends:
         files = [finished.get(p.candidate.key, own) for p, own in zip(blend.points, blend.files, strict=True)]
         try:
             artifact = self.family.join(blend.candidate, self.data, files=files, answers=blend.last_answers)
-        except ArtifactError:
+        except ArtifactError as error:
+            _logger.warning("A mean of %d files is left out of the front: %s", len(files), error)
             return None
         if self.max_bytes is not None and artifact.size > self.max_bytes:
+            why = f"it has {artifact.size:,} bytes, more than max_bytes={self.max_bytes:,}."
+            _logger.warning("A mean of %d files is left out of the front: %s", len(files), why)
             return None
-        told: dict[str, Any] = {"mean_of": {member.key: share for member, share in blend.shares.items()}}
-        missing = sum(member not in finished for member in told["mean_of"])
-        told["finished"] = not missing
+        card: dict[str, Any] = {"mean_of": {member.key: share for member, share in blend.shares.items()}}
+        missing = sum(member not in finished for member in card["mean_of"])
+        card["finished"] = not missing
         if missing:
-            told["why_not_finished"] = (
+            card["why_not_finished"] = (
                 f"{missing} of {len(files)} members are trials' own files: they were not trained again"
             )
-        return replace(artifact, card={**artifact.card, **told})
+        return replace(artifact, card={**artifact.card, **card})
 
     def _limits(self, points: Sequence[Point]) -> list[int]:
         """Return the ladder, smallest first."""

@@ -109,7 +109,7 @@ def test_no_mean_where_one_file_says_all(tmp_path, data):
     assert not Blends(Joining(), answers, data, "log_loss", 65_536).better_than(front)
 
 
-def test_the_file_of_a_mean_takes_finished_files_and_the_trials_own_where_there_are_none(tmp_path, data):
+def test_the_file_of_a_mean_takes_finished_files_and_the_trials_own_where_there_are_none(tmp_path, data, caplog):
     answers, front = tried(tmp_path, data, [2.0] * 6, [3000] * 6)
     family = Joining()
     blends = Blends(family, answers, data, "log_loss", 65_536)
@@ -127,4 +127,7 @@ def test_the_file_of_a_mean_takes_finished_files_and_the_trials_own_where_there_
     assert "why_not_finished" not in whole.card
     short = Blends(family, answers, data, "log_loss", whole.size - 1)
     assert short.file(blend, {point.candidate.key: finished for point in blend.points}) is None
+    assert f"left out of the front: it has {whole.size:,} bytes, more than" in caplog.text
+    caplog.clear()
     assert Blends(Joining(fails=True), answers, data, "log_loss", None).file(blend, {}) is None
+    assert "left out of the front" in caplog.text
