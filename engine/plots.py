@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from engine.front import Front, knee_place
-from engine.tables import Card, error_text, is_share, size_name, size_of, size_text, size_words
+from engine.tables import Card, error_text, error_unit, is_share, size_name, size_of, size_text, size_words
 from engine.trial import Point, State, Trial
 
 __all__ = [
@@ -30,6 +30,8 @@ __all__ = [
     "to_svg",
 ]
 
+Limits = tuple[float, float]
+
 # Okabe and Ito's palette: apart for every kind of colour vision; markers and line styles tell the rest in grey print.
 INK, LINE, PAPER = "#1b1b1f", "#d9d9de", "#ffffff"
 CLOUD, SEARCH, VALID, TEST = "#a8a8ae", "#55555c", "#0072b2", "#d55e00"
@@ -43,15 +45,17 @@ VARIABLES = {
     TEST: "--test",
 }
 STEPS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
-LOG_SPAN = 10.0
+ANY_SIZE = (0.0, math.inf)
+LOG_SPAN = 4.0  # a front of tables begins at the error of a constant: by steps, all others would lie on one line
 
 
-def front_picture(cards: Sequence[Card], trials: Iterable[Trial]) -> Figure:
+def front_picture(cards: Sequence[Card], trials: Iterable[Trial], within: Limits = ANY_SIZE) -> Figure:
     """Draw all trials, the front of the search, and the finished front with its test errors and their intervals.
 
     Args:
         cards: Of the finished members.
-        trials: Of the search; failed and oversized ones have no place in it.
+        trials: Of the search; failed ones have no place in it.
+        within: The least and the largest size of a member of the front.
     """
     metric = str(cards[0].get("metric", "accuracy")) if cards else "accuracy"
     scale = 100.0 if is_share(metric) else 1.0
@@ -59,7 +63,7 @@ def front_picture(cards: Sequence[Card], trials: Iterable[Trial]) -> Figure:
     points = _drawn(trials, size)
     figure = Figure(figsize=(8.0, 5.0), facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot()
-    _draw_trials(axes, points, scale, size)
+    _draw_trials(axes, points, scale, _front_of(points, size, within))
     _draw_members(axes, cards, scale)
     style_axes(axes, metric)
     if size != "bytes":
@@ -70,9 +74,11 @@ def front_picture(cards: Sequence[Card], trials: Iterable[Trial]) -> Figure:
     return figure
 
 
-def save_front_picture(path: Path | str, cards: Sequence[Card], trials: Iterable[Trial]) -> None:
+def save_front_picture(
+    path: Path | str, cards: Sequence[Card], trials: Iterable[Trial], within: Limits = ANY_SIZE
+) -> None:
     """Write `front.png` at 150 dots per inch."""
-    front_picture(cards, trials).savefig(path, dpi=150, format="png", metadata={"Software": None})
+    front_picture(cards, trials, within).savefig(path, dpi=150, format="png", metadata={"Software": None})
 
 
 def to_svg(figure: Figure, titles: Mapping[str, Sequence[str]]) -> str:
@@ -99,7 +105,7 @@ def to_svg(figure: Figure, titles: Mapping[str, Sequence[str]]) -> str:
     return text
 
 
-def front_titles(cards: Sequence[Card], trials: Iterable[Trial]) -> dict[str, list[str]]:
+def front_titles(cards: Sequence[Card], trials: Iterable[Trial], within: Limits = ANY_SIZE) -> dict[str, list[str]]:
     """Return the text of each point that `front_picture` draws, for `to_svg`."""
     metric = str(cards[0].get("metric", "accuracy")) if cards else "accuracy"
     size = size_name(cards)
@@ -117,7 +123,7 @@ def front_titles(cards: Sequence[Card], trials: Iterable[Trial]) -> dict[str, li
 
     return {
         "trials": [tell(point) for _, point in points],
-        "search": [tell(point) for point in Front.of((point for _, point in points), cost=size)],
+        "search": [tell(point) for point in _front_of(points, size, within)],
         "valid": [tell_card(card, "validation") for card in _by_size(cards)],
         "test": [tell_card(card, "test") for card in _by_size(cards) if card.get("test")],
     }
@@ -161,7 +167,7 @@ def style_axes(axes: Any, metric: str) -> None:
     """Give axes the look of all our pictures: sizes by ratio, few lines."""
     axes.set_xscale("log")
     axes.set_xlabel("length of the file", color=INK)
-    axes.set_ylabel("error in %" if is_share(metric) else f"error ({metric})", color=INK)
+    axes.set_ylabel(_error_label(metric), color=INK)
     axes.grid(True, color=LINE, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.set_facecolor(PAPER)
@@ -174,7 +180,7 @@ def style_axes(axes: Any, metric: str) -> None:
 
 
 def limit_axes(axes: Any, sizes: Sequence[float], errors: Sequence[float]) -> None:
-    """Set the ends and ticks of both axes so that all is seen; errors go by ratio where they span more than 10 x."""
+    """Set the ends and ticks of both axes so that all is seen; errors go by ratio where they span more than 4 x."""
     low, high = min(sizes) / 1.15, max(sizes) * 1.15
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(FixedLocator(size_ticks(low, high)))
@@ -192,6 +198,12 @@ def limit_axes(axes: Any, sizes: Sequence[float], errors: Sequence[float]) -> No
     axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:.5g}"))
 
 
+def _error_label(metric: str) -> str:
+    if metric == "accuracy":
+        return "error in %"
+    return f"1 - {metric} in %" if is_share(metric) else f"error, {error_unit(metric).strip('()')}"
+
+
 def _drawn(trials: Iterable[Trial], size: str) -> list[tuple[int, Point]]:
     done = [trial for trial in trials if trial.state is State.COMPLETE]
     return [
@@ -203,13 +215,18 @@ def _by_size(cards: Sequence[Card]) -> list[Card]:
     return sorted(cards, key=size_of)
 
 
-def _draw_trials(axes: Any, points: Sequence[tuple[int, Point]], scale: float, size: str) -> None:
+def _front_of(points: Sequence[tuple[int, Point]], size: str, within: Limits) -> Front:
+    least, largest = within
+    return Front.of((point for _, point in points if point.values[size] <= largest), cost=size, floor=least)
+
+
+def _draw_trials(axes: Any, points: Sequence[tuple[int, Point]], scale: float, best: Front) -> None:
     if not points:
         return
-    sizes = [point.values[size] for _, point in points]
+    sizes = [point.values[best.cost] for _, point in points]
     errors = [scale * point.values["error"] for _, point in points]
     axes.plot(sizes, errors, "o", color=CLOUD, markersize=4, markeredgewidth=0, label="trial", gid="trials")
-    front = Front.of((point for _, point in points), cost=size).pairs()
+    front = best.pairs()
     look = {"color": SEARCH, "linewidth": 1.1, "linestyle": "--", "marker": "s", "markersize": 3.5}
     stairs = {"drawstyle": "steps-pre", "label": "front of the search", "gid": "search"}
     axes.plot([size for _, size in front], [scale * error for error, _ in front], **look, **stairs)
@@ -229,7 +246,8 @@ def _draw_members(axes: Any, cards: Sequence[Card], scale: float) -> None:
         sizes = [size_of(card) for card in tested]
         axes.vlines(sizes, ends[0], ends[1], color=TEST, linewidth=1.1, alpha=0.75)
         look = {"color": TEST, "linestyle": "none", "marker": "D", "markersize": 5.5, "markerfacecolor": PAPER}
-        axes.plot(sizes, errors, **look, label="finished, test rows, 95 %", gid="test")
+        told = ", 95 %" if any(low < high for low, high in zip(*ends, strict=True)) else ""
+        axes.plot(sizes, errors, **look, label=f"finished, test rows{told}", gid="test")
     sizes, errors = [size_of(c) for c in ordered], [scale * c["validation"]["error"] for c in ordered]
     axes.plot(sizes, errors, "o", color=VALID, markersize=6.5, label="finished, validation rows", gid="valid", zorder=4)
     knee = knee_card(cards)

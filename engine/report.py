@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import shlex
 import statistics
 from collections import Counter
@@ -52,8 +53,9 @@ def write_report(run_folder: Path | str) -> Path:
     """
     folder = Path(run_folder)
     cards, trials, settings = read_cards(folder), read_trials(folder), read_settings(folder)
-    save_front_picture(folder / "front.png", cards, trials)
-    picture = to_svg(front_picture(cards, trials), front_titles(cards, trials))
+    within = (float(settings.get("min_bytes") or 0), float(settings.get("max_bytes") or math.inf))
+    save_front_picture(folder / "front.png", cards, trials, within)
+    picture = to_svg(front_picture(cards, trials, within), front_titles(cards, trials, within))
     parts = [
         _heading(folder, settings, cards, trials),
         f"<h2>The front</h2>\n<figure>{picture}</figure>",

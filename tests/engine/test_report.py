@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -117,11 +118,39 @@ def test_errors_that_are_no_shares_keep_their_unit(folder):
 
 def test_wide_errors_are_drawn_by_ratio_and_narrow_ones_are_not(folder):
     cards, trials = read_cards(folder), read_trials(folder)
-    assert front_picture(cards, trials).axes[0].get_yscale() == "linear"
+    narrow = [
+        {**card, "validation": {**card["validation"], "error": 0.1 + 0.01 * n}, "test": None}
+        for n, card in enumerate(cards)
+    ]
+    assert front_picture(narrow, []).axes[0].get_yscale() == "linear"
     wide = [{**card, "validation": {**card["validation"], "error": 0.3 / 20**n}} for n, card in enumerate(cards)]
     assert front_picture(wide, trials).axes[0].get_yscale() == "log"
     perfect = [{**card, "validation": {"error": 0.0}, "test": None} for card in cards[:1]]
     assert front_picture(perfect, []).axes[0].get_yscale() == "linear"
+
+
+def test_the_front_of_the_search_keeps_the_limits(folder):
+    def front_of(within):
+        lines = front_picture(read_cards(folder), read_trials(folder), within).axes[0].get_lines()
+        return next(list(line.get_xdata()) for line in lines if line.get_gid() == "search")
+
+    whole = front_of((0.0, math.inf))
+    assert len(whole) > 1
+    assert front_of((0.0, max(whole) - 1)) == [size for size in whole if size != max(whole)]
+    assert front_of((max(whole), math.inf)) == [max(whole)]
+
+
+def test_the_axis_tells_what_the_error_is(folder):
+    def label(metric):
+        cards = [{**card, "metric": metric} for card in read_cards(folder)]
+        return front_picture(cards, []).axes[0].get_ylabel()
+
+    assert [label(name) for name in ("accuracy", "auc", "log_loss", "mcc")] == [
+        "error in %",
+        "1 - auc in %",
+        "error, log_loss",
+        "error, 1 - mcc",
+    ]
 
 
 @pytest.mark.parametrize(("low", "high"), [(300, 900), (450, 21000), (100, 9e6), (1000, 1100), (3000, 3600)])
