@@ -6,6 +6,7 @@ import pytest
 
 from conf.command import SPACES
 from engine.arguments import lenient
+from engine.errors import SettingsError
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -18,6 +19,21 @@ def test_every_space_is_searched_by_one_driver():
 def test_a_space_is_added_with_or_without_its_plus():
     assert lenient(["space=mlp", "budget=3"], CONF) == ["+space=mlp", "++budget=3"]
     assert lenient(["+space=mlp"], CONF) == ["+space=mlp"]
+
+
+def test_flags_come_first_with_their_values():
+    typed = ["budget=3", "--cfg", "job", "-m", "--package=engine"]
+    assert lenient(typed, CONF) == ["--cfg", "job", "-m", "--package=engine", "++budget=3"]
+
+
+def test_settings_with_dashes_are_told_as_they_are_written_and_all_at_once():
+    with pytest.raises(SettingsError) as told:
+        lenient(["--budget", "5", "--max-bytes=900", "--quiet", "seed=1", "space=cell"], CONF)
+    lines = str(told.value).splitlines()
+    assert [line.rsplit(": ", 1)[1] for line in lines[:3]] == ["budget=5", "max_bytes=900", "quiet=VALUE"]
+    assert lines[0].startswith("'--budget' must be one of Hydra's flags")
+    assert len(lines) == 4
+    assert lines[3].startswith("No space 'cell'; did you mean 'cells'?")
 
 
 @pytest.mark.parametrize(

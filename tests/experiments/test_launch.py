@@ -10,9 +10,11 @@ import pytest
 
 from experiments.launch import launch, launch_around_search
 
-BENCHES = sorted(
-    path.stem for path in Path("experiments").glob("*.py") if "    sys.exit(launch" in path.read_text()
-) + ["ablation", "bench_automl", "bench_nasbench201", "bench_racing", "mine_portfolio"]
+SCRIPTS = Path(__file__).parents[2] / "experiments"
+BENCHES = [
+    *sorted(path.stem for path in SCRIPTS.glob("*.py") if "    sys.exit(launch" in path.read_text(encoding="utf-8")),
+    *("ablation", "bench_automl", "bench_nasbench201", "bench_racing", "mine_portfolio"),
+]
 
 
 @dataclass(frozen=True)
