@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from automl.blend import BLEND, shares_of
+from engine.shares import BLEND, is_blend, shares_of
 from engine.space import Candidate
 
 __all__ = ["describe"]
@@ -19,7 +19,7 @@ def describe(candidate: Candidate) -> dict[str, Any]:
     Args:
         candidate: The winner.
     """
-    if candidate["family"] == BLEND:
+    if is_blend(candidate):
         shares = shares_of(candidate)
         steps = [{"step": f"{share:.1%} of the mean", "detail": member.genes} for member, share in shares.items()]
         return {"family": BLEND, "steps": steps}

@@ -21,10 +21,10 @@ from automl.cells import FEW_ROWS, Cells
 from automl.checked import cells_of, features_of, targets_of
 from engine.artifact import Artifact
 from engine.errors import StudyError
-from engine.finisher import Member
 from engine.front import Front
 from engine.inputs import table_inputs
 from engine.loaders.columns import as_text
+from engine.member import Member
 from engine.trial import Point
 
 if TYPE_CHECKING:

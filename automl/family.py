@@ -11,7 +11,6 @@ from typing import Any, final
 
 import numpy as np
 
-from automl.blend import blend_of, shares_of
 from automl.describe import describe
 from automl.inspection import inspected, judged
 from automl.lesson import Lesson
@@ -27,8 +26,9 @@ from compression.mean import mean_file
 from engine.artifact import Artifact
 from engine.data import Dataset, Signature
 from engine.errors import ArtifactError, DataError
-from engine.family import Report
+from engine.family import Means, Report
 from engine.score import error_of
+from engine.shares import shares_of
 from engine.space import Candidate, Space
 from engine.trial import Point, Trial
 
@@ -106,13 +106,9 @@ class Tables:
         return Candidate.of({**genes, **members, "ensemble.share": 0.5})  # three have equal shares
 
     @property
-    def blends(self) -> bool:
-        """Whether means of what was tried are finished, too: where ensembles are searched."""
-        return "ensemble" in self.families
-
-    def blend(self, shares: Mapping[Candidate, float]) -> Candidate:
-        """Return a weighted mean as a candidate, for its card."""
-        return blend_of(shares)
+    def means_of(self) -> Means:
+        """Means are made of what was tried, where ensembles are searched."""
+        return "tried" if "ensemble" in self.families else "nothing"
 
     def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
         """Return the file of a mean; of its importance of columns, the mean of that of its members."""

@@ -1,28 +1,28 @@
-"""Weighted means of what files answer, chosen on the answers that are known, before anything is trained again."""
+"""Weighted means of what files answer, chosen on answers that are known already."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import numpy as np
 
-from engine.answers import Answers
 from engine.artifact import Artifact
 from engine.data import Dataset, Rows
 from engine.errors import ArtifactError
 from engine.family import Blending
 from engine.front import Front
 from engine.score import error_of
+from engine.shares import blend_of
 from engine.space import Candidate
 from engine.trial import Point
 
-__all__ = ["Blend", "Blends"]
+__all__ = ["Blend", "Blends", "Told"]
 
 STEPS = 8  # of the greedy choice: shares are eighths, or of fewer parts
 MEMBERS = 4  # different ones
@@ -31,10 +31,28 @@ CHOSEN_ROWS = 6000  # of the validation rows that tell which file to add
 LEAST_GAIN = 0.002  # of the error of the front at this size, below which a mean is not worth its time
 SMALLEST_LIMIT = 4096  # bytes
 STEP = math.sqrt(2)  # of the ladder
-
-Errors = Callable[[np.ndarray], float]
+JOINT = 80  # bytes by which a member makes a mean longer than itself, at most
+COUNTS = (1, 3)  # of the first member at the beginning
+STARTS = (1.0, math.sqrt(1 / 2), 1 / 2)  # of a limit: the sizes within which the first member is the best file
 
 _logger = logging.getLogger("lilliput")
+
+
+class Told(Protocol):
+    """Files, and what they answered to validation rows that they did not learn from."""
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """Those of which answers are known, by key."""
+        ...
+
+    def of(self, point: Point) -> np.ndarray:
+        """Return the answers of one, float32, shape (n_validation_rows, n_outputs), fold after fold."""
+        ...
+
+    def file(self, point: Point) -> Artifact:
+        """Return the file of one, that of the last fold."""
+        ...
 
 
 @final
@@ -67,20 +85,22 @@ class Blends:
 
     Args:
         family: Writes their files.
-        answers: Of the files that were tried.
+        answers: Of the files of which means are made.
         data: Whose validation rows they are the answers to.
         metric: By which files are scored.
         max_bytes: The top of the ladder; None: twice the largest file.
+        max_macs: Multiply-accumulates of a row through all members of a mean, at most; None: any number.
 
     Source: Caruana et al. (2004), Ensemble selection from libraries of models, ICML: greedy, with replacement; differs
-    in that all members together must keep a limit of bytes.
+    in that all members together must keep a limit of bytes, and in that it begins with files of several sizes.
     """
 
     family: Blending
-    answers: Answers
+    answers: Told
     data: Dataset
     metric: str
     max_bytes: int | None
+    max_macs: int | None = None
     _files: dict[str, Artifact] = field(default_factory=dict)
 
     def better_than(self, front: Front) -> list[Blend]:
@@ -88,12 +108,12 @@ class Blends:
         points = self.answers.points
         found: list[Blend] = []
         for limit in self._limits(points):
-            pool = [point for point in points if point.values["bytes"] <= limit]
+            pool = [point for point in points if point.values["bytes"] + 2 * JOINT <= limit]
             pool.sort(key=lambda point: (point.values["error"], point.candidate.key))
             within = [point.values["error"] for point in front if point.values["bytes"] <= limit]
             if len(pool) < 2 or not within:
                 continue
-            blend = self._blend(_greedy(pool[:POOL], self.answers.of, self._quick_error, limit))
+            blend = self._blend(self._chosen(pool[:POOL], limit))
             least = min([*within, *(other.values["error"] for other in found)])
             if len(blend.shares) > 1 and blend.values["error"] < (1 - LEAST_GAIN) * least:
                 found.append(blend)
@@ -124,19 +144,50 @@ class Blends:
         card["finished"] = not missing
         if missing:
             card["why_not_finished"] = (
-                f"{missing} of {len(files)} members are trials' own files: they were not trained again"
+                f"{missing} of {len(files)} members are trials' own files: they were not trained again, or became worse"
             )
         return replace(artifact, card={**artifact.card, **card})
 
     def _limits(self, points: Sequence[Point]) -> list[int]:
         """Return the ladder, smallest first."""
         largest = max((int(point.values["bytes"]) for point in points), default=0)
-        limit = float(min(2 * largest, self.max_bytes or 2 * largest))
+        twice = 2 * (largest + JOINT)
+        limit = float(min(twice, self.max_bytes or twice))
         limits = list[int]()
         while limit >= SMALLEST_LIMIT:
             limits.insert(0, int(limit))
             limit /= STEP
         return limits
+
+    def _chosen(self, pool: Sequence[Point], limit: float) -> Mapping[str, int]:
+        """Return how often each file is taken, by key, in the best of several greedy choices.
+
+        One begins with the best file of all; others with the best of those that leave room for a second one, or with
+        one that counts several times, so that a worse file may have a small share.
+        """
+        answers = {point.candidate.key: self.answers.of(point) for point in pool}
+        costs = {p.candidate.key: (p.values["bytes"] + JOINT, self.family.macs(p.candidate) or 0) for p in pool}
+        limits = (limit, math.inf if self.max_macs is None else self.max_macs)
+
+        def fits(keys: Collection[str]) -> bool:
+            totals = map(sum, zip(*(costs[key] for key in keys), strict=True))
+            return len(keys) <= MEMBERS and all(total <= most for total, most in zip(totals, limits, strict=True))
+
+        def grown(first: str, count: int) -> tuple[float, Counter[str]]:
+            taken, total, error = Counter({first: count}), count * answers[first], self._quick_error(answers[first])
+            for step in range(count, STEPS):
+                fitting = [key for key in answers if fits({*taken, key})]  # the better one of two that do equally well
+                errors = {key: self._quick_error((total + answers[key]) / np.float32(step + 1)) for key in fitting}
+                key = min(errors, key=errors.__getitem__)
+                if errors[key] >= error:
+                    break
+                error, total = errors[key], total + answers[key]
+                taken[key] += 1
+            return error, taken
+
+        firsts = [next((p.candidate.key for p in pool if p.values["bytes"] <= share * limit), None) for share in STARTS]
+        found = [grown(first, count) for first in dict.fromkeys(firsts) if first is not None for count in COUNTS]
+        return min(found, key=lambda choice: choice[0])[1]
 
     def _blend(self, counts: Mapping[str, int]) -> Blend:
         by_key = {point.candidate.key: point for point in self.answers.points}
@@ -153,7 +204,7 @@ class Blends:
             values["error_se"] = float(np.std(errors, ddof=1) / math.sqrt(len(errors)))
             values["last_fold_error"] = errors[-1]
         files = tuple(self._file(by_key[key]) for key in counts)
-        return Blend(self.family.blend(shares), shares, values, parts[-1], tuple(by_key[key] for key in counts), files)
+        return Blend(blend_of(shares), shares, values, parts[-1], tuple(by_key[key] for key in counts), files)
 
     def _file(self, point: Point) -> Artifact:
         """Return the file of a point, one object for all means that have it: it is opened once."""
@@ -183,25 +234,3 @@ class Blends:
             found.append((start + places, rows.take(places)))
             start += len(rows)
         return found
-
-
-def _greedy(
-    pool: Sequence[Point], told: Callable[[Point], np.ndarray], error: Errors, limit: float
-) -> Mapping[str, int]:
-    """Return how often each file is taken, by key: one after the other, whichever leaves the mean with least error."""
-    answers = {point.candidate.key: told(point) for point in pool}
-    sizes = {point.candidate.key: point.values["bytes"] for point in pool}
-    taken: Counter[str] = Counter()
-    total, best = np.zeros(()), math.inf
-    for step in range(STEPS):
-        used = sum(sizes[key] for key in taken)
-        fitting = [
-            key for key in answers if key in taken or (len(taken) < MEMBERS and used + sizes[key] <= limit)
-        ]  # in the order of errors, so that the better one is taken of two that do equally well
-        errors = {key: error(((total + answers[key]) / (step + 1)).astype(np.float32)) for key in fitting}
-        key = min(errors, key=errors.__getitem__)
-        if errors[key] >= best:
-            break
-        best, total = errors[key], total + answers[key]
-        taken[key] += 1
-    return taken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from engine.data import Dataset
 from engine.space import Candidate, Space
 from engine.trial import Point, Trial
 
-__all__ = ["Blending", "Family", "Report"]
+__all__ = ["Blending", "Family", "Means", "Report"]
+
+Means = Literal["nothing", "tried", "finished"]
 
 
 class Report(Protocol):
@@ -128,26 +130,27 @@ class Blending(Protocol):
     """A family that may also answer with the weighted mean of what files of its candidates answer."""
 
     @property
-    def blends(self) -> bool:
-        """Whether it does so here: then answers of trials are kept, and means of the best ones are finished, too."""
+    def means_of(self) -> Means:
+        """Of what means are made.
+
+        `tried`: answers of trials are kept, and the members of the best means are finished, too; for families whose
+        finished files answer much as the trials' own do. `finished`: of the finished files, where these did not learn
+        from validation rows. `nothing`: none are made.
+        """
         ...
 
-    def blend(self, shares: Mapping[Candidate, float]) -> Candidate:
-        """Return a mean as a candidate, for cards alone: it need not lie in the space, but `describe` takes it.
-
-        Args:
-            shares: Of each member, in canonical form; above 0, with the sum 1; the largest first.
-        """
+    def macs(self, candidate: Candidate) -> int | None:
+        """Return what `Family.macs` does, of a mean that of all its members."""
         ...
 
     def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
         """Return the one file of a mean, with what `finish` would tell in its card.
 
         Args:
-            blend: As `blend` returned it.
+            blend: As `engine.shares.blend_of` makes it: no candidate of the space, but `describe` and `macs` take it.
             data: Training and validation rows.
             files: Of the members, in the order of their shares.
-            answers: Of the mean to the last validation rows, by the trials' own files: these did not learn from them.
+            answers: Of the mean to the last validation rows, by files that did not learn from them.
 
         Raises:
             ArtifactError: If the file does not answer as the members do.

@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.artifact import Artifact
 from engine.backends import Backend
-from engine.blends import Blend, Blends
+from engine.blends import Blends
 from engine.collecting import collect
 from engine.data import Rows, Signature
 from engine.deadline import Deadline
@@ -23,6 +23,7 @@ from engine.finished import FinishedFiles
 from engine.front import Front
 from engine.groups import group_report
 from engine.intervals import wilson
+from engine.member import Member, Members, means, shipped
 from engine.record import RunFolder
 from engine.score import error_of, latency_us
 from engine.study import seed_of
@@ -41,27 +42,9 @@ from engine.winners import (
 )
 from engine.work import Build, Done, Finish
 
-__all__ = ["Finisher", "Member"]
+__all__ = ["Finisher"]
 
 PACKAGES = ("lilliput", "torch", "onnx", "onnxruntime", "numpy")
-
-
-@final
-@dataclass(frozen=True)
-class Member:
-    """A member of the finished front.
-
-    Args:
-        point: On validation rows.
-        artifact: The file.
-        searched: Its point as the search scored it; of a mean of several files, as their answers told it.
-        answers: Of a mean, to the validation rows, by files that did not learn from them.
-    """
-
-    point: Point
-    artifact: Artifact
-    searched: Point
-    answers: np.ndarray | None = None
 
 
 @final
@@ -89,7 +72,8 @@ class Finisher:
         threshold: How labels are chosen.
         valid: Rows on which they are chosen, of the last pair; None where nothing is chosen.
         protected: Columns of the test rows that are no inputs, by whose values the files are judged group by group.
-        blends: Of which means of files are finished, too; None where none are made.
+        blends: Chooses means of what was tried, whose members are finished, too; None where none are made.
+        blend_finished: Chooses means of finished files, whose answers it gets here; None where none are made.
     """
 
     family: Family
@@ -110,6 +94,7 @@ class Finisher:
     valid: Rows | None = None
     protected: Mapping[str, np.ndarray] = field(default_factory=dict)
     blends: Blends | None = None
+    blend_finished: Blends | None = None
     _failures: dict[str, str] = field(default_factory=dict)
     _until: Deadline | None = None  # by which training shall be over
 
@@ -124,7 +109,7 @@ class Finisher:
         files = self._own_files(front, is_training=is_training)
         front = replace(front, points=tuple(point for point in front if point.sha256 in files))
         finished: dict[str, Artifact] = {}
-        means: list[Member] = []
+        joined: list[Member] = []
         if self.settings.members > 0 and len(front):
             winners = spread(front, self.settings.members)
             blends = self.blends.better_than(front) if self.blends is not None else []
@@ -139,11 +124,11 @@ class Finisher:
                     trained.setdefault(point.candidate.key, (point, file))
             finished = self._finished(list(trained.values()), teachers, seconds)
             if self.blends is not None:
-                means = self._means(self.blends, blends, finished)
-        members = [
-            *means,
-            *(self._member(p, files[p.sha256], finished.get(p.candidate.key), front.cost) for p in front),
-        ]
+                joined = means(self.blends, blends, finished)
+        members = [self._shipped(point, files[point.sha256], finished, front.cost) for point in front]
+        if self.blend_finished is not None:
+            joined = self._means_of(self.blend_finished, members)
+        members = [*joined, *members]
         finished_front = Front.of([member.point for member in members], cost=front.cost, floor=front.floor)
         kept = {id(point) for point in finished_front}
         members = [member for member in members if id(member.point) in kept]
@@ -263,6 +248,8 @@ class Finisher:
         if self.deadline is None:
             return None
         told = seconds_to_test(own, self.test) if self.test is not None and len(self.test) else 0.0
+        if self.blend_finished is not None:  # validation rows through all files, and test rows through means of them
+            told = 2 * told + seconds_to_test(own, self.blend_finished.data.valid(0))
         return Deadline(self.deadline.moment - self.writing_seconds - told)
 
     def _has_time_to_teach(self, winners: Sequence[Point], seconds: Mapping[str, float]) -> bool:
@@ -288,42 +275,19 @@ class Finisher:
     def _kept(self) -> FinishedFiles:
         return FinishedFiles(self.folder.path / "finished")
 
-    def _member(self, point: Point, own: Artifact, finished: Artifact | None, cost: str) -> Member:
-        """Ship the finished file, unless it is worse on validation rows by more than a standard error."""
-        if finished is None:
-            failure = self._failures.get(point.candidate.key)
-            why = {"why_not_finished": f"its long training failed: {failure}"} if failure else {}
-            return Member(point, replace(own, card={**own.card, "finished": False, **why}), point)
-        validation = finished.card["validation"]
-        error, rows = float(validation["error"]), int(validation["rows"])
-        if self.metric != "accuracy":
-            rows = 0  # only a share of wrong rows has this standard error
-        own_error = point.values.get("last_fold_error", point.values["error"])
-        margin = (max(own_error * (1 - own_error), 0.0) / rows) ** 0.5 if rows else 0.0
-        if error > own_error + margin:
-            note = (
-                f"trained long it had {error:.4f}, worse than the trial's {own_error:.4f}: the trial's file is shipped"
-            )
-            return Member(point, replace(own, card={**own.card, "finished": False, "why_not_finished": note}), point)
-        # With folds the trial's error is a mean over them; long training moves it by what it moves the last one.
-        moved = max(min(error, 0.0), point.values["error"] + error - own_error)
-        values = {**point.values, "error": moved, "bytes": float(finished.size)}
-        if cost in finished.card and cost != "bytes":  # one that the family tells
-            values[cost] = float(finished.card[cost])
-        if "last_fold_error" not in values:
-            values.pop("error_se", None)
-        card = {**finished.card, "finished": True}
-        return Member(Point(point.candidate, values, finished.sha256), replace(finished, card=card), point)
+    def _shipped(self, point: Point, own: Artifact, finished: Mapping[str, Artifact], cost: str) -> Member:
+        key = point.candidate.key
+        failure = self._failures.get(key, "")
+        return shipped(point, own, finished.get(key), cost=cost, metric=self.metric, failure=failure)
 
-    def _means(self, blends: Blends, chosen: Sequence[Blend], finished: Mapping[str, Artifact]) -> list[Member]:
-        """Return means as members; one that cannot be one file is left out."""
-        members = []
-        for blend in chosen:
-            artifact = blends.file(blend, finished)
-            if artifact is not None:
-                point = Point(blend.candidate, {**blend.values, "bytes": float(artifact.size)}, artifact.sha256)
-                members.append(Member(point, artifact, Point(blend.candidate, blend.values), blend.last_answers))
-        return members
+    def _means_of(self, blends: Blends, members: Sequence[Member]) -> list[Member]:
+        """Return means of finished files that err less than these on validation rows, which nobody learned from."""
+        inputs = blends.data.valid(0).inputs()
+        answers = {member.point.candidate.key: member.artifact.outputs(inputs) for member in members}
+        of_members = replace(blends, answers=Members(members, answers))
+        chosen = of_members.better_than(Front.of(member.point for member in members))
+        trained = {m.point.candidate.key: m.artifact for m in members if m.artifact.card["finished"]}
+        return means(of_members, chosen, trained)
 
     def _with_card(self, member: Member, trials: Sequence[Trial], own: Artifact | None) -> Member:
         """Measure test error and latency, and complete the card; `own` is the trial's file, which a mean has not."""

@@ -18,14 +18,15 @@ from engine.allowance import seconds_of
 from engine.answers import Answers
 from engine.artifact import Artifact
 from engine.backends.registry import backend_for
-from engine.blends import Blends
+from engine.blends import Blends, Told
 from engine.data import Dataset
 from engine.deadline import Deadline
-from engine.family import Blending, Family
-from engine.finisher import Finisher, Member
+from engine.family import Blending, Family, Means
+from engine.finisher import Finisher
 from engine.front import Front
 from engine.limits import check_limits
 from engine.load import Loaded, load
+from engine.member import Member, Members
 from engine.metrics import check_metric
 from engine.objective import Objective, Problem
 from engine.progress import Progress
@@ -132,7 +133,8 @@ def search(
         try:
             merged, recorded = folder.open(_plain(plain))
             data = family.prepare(loaded.dataset, seed=settings.seed).save(folder.path / "data")
-            blends = _blends(family, settings, folder, data)
+            answers = Answers(folder.path / "answers")
+            blends = _blends(family, settings, data, answers) if _means_of(family, settings) == "tried" else None
             keeps = blends is not None
             backend.start(Work(family, data.folder or folder.path, settings.metric, settings.cost, keeps))
             watch = Watch(progress, settings, start, mirror)
@@ -148,10 +150,12 @@ def search(
                 settings.race,
                 watch.study,
                 is_pure(settings.sampler.name),
-                blends.answers if blends is not None else None,
+                answers if keeps else None,
             )
             finisher = _finisher(settings, loaded, family, backend, folder, teacher, watch)
             finisher.blends = blends
+            if _means_of(family, settings) == "finished" and len(data.splits) == 1 and not finisher.refit:
+                finisher.blend_finished = _blends(family, settings, data, Members((), {}))
             watch.reserve = _reserve(
                 settings, loaded, family, start, backend.slots, refit=finisher.refit, makes_means=keeps
             )
@@ -168,11 +172,14 @@ def search(
     return Run(folder.path, tuple(members), study, stop, (*loaded.notes, *_ending(study, stop)))
 
 
-def _blends(family: Family, settings: SearchSettings, folder: RunFolder, data: Dataset) -> Blends | None:
-    """Return what chooses means of files that were tried; None where none are made."""
-    if not (isinstance(family, Blending) and family.blends and settings.cost == "bytes" and settings.finish.members):
-        return None
-    return Blends(family, Answers(folder.path / "answers"), data, settings.metric, settings.max_bytes)
+def _means_of(family: Family, settings: SearchSettings) -> Means:
+    """Return of what means are made in this search."""
+    is_wanted = settings.finish.means and settings.finish.members and settings.cost == "bytes"
+    return family.means_of if is_wanted and isinstance(family, Blending) else "nothing"
+
+
+def _blends(family: Any, settings: SearchSettings, data: Dataset, answers: Told) -> Blends:
+    return Blends(family, answers, data, settings.metric, settings.max_bytes, settings.max_macs)
 
 
 def _ending(study: Study, stop: KeyboardInterrupt | None) -> tuple[str, ...]:
@@ -245,7 +252,7 @@ def _guarded_run(
         closer.start()  # a cluster lets go in seconds, of the ten that a scheduler grants: files are written meanwhile
         watch.progress.note(f"Interrupted: writing the front so far. run={study.folder.path} goes on later.")
         if isinstance(stop, Terminated):  # seconds are left: test rows and latency are measured when the run goes on
-            finisher = dataclasses.replace(finisher, test=None, blends=None)
+            finisher = dataclasses.replace(finisher, test=None, blends=None, blend_finished=None)
         members = finisher.run(study.recorded_front(), study.known(), is_training=False)
     if members:
         write_report(study.folder.path)

@@ -138,9 +138,14 @@ def _brier(outputs: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
 
 
 def _auc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
-    from sklearn.metrics import roc_auc_score
+    """One minus the weighted share of pairs in which the class has the higher score; equal scores count half.
 
-    return 1.0 - float(roc_auc_score(truth, score, sample_weight=weight))
+    scikit-learn's takes thirty times as long on few rows: means of files are chosen by thousands of these.
+    """
+    _, level = np.unique(score, return_inverse=True)
+    own = np.bincount(level, np.where(truth, weight, 0.0))
+    other = np.bincount(level, np.where(truth, 0.0, weight))
+    return 1.0 - float(own @ (np.cumsum(other) - other / 2) / (own.sum() * other.sum()))
 
 
 def _average_precision(truth: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:

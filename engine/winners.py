@@ -51,12 +51,14 @@ class FinishSettings:
             10,000 training rows.
         teachers: How many times the best member is trained long first, without a limit of its size and on training rows
             alone, to teach all winners together; with 0, and where the time is too short, its trial's own file teaches.
+        means: Whether weighted means of several files join the front where they err less than single ones.
     """
 
     members: int = 16
     effort: float = 3.0
     refit: bool | None = None
     teachers: int = 0
+    means: bool = True
 
     def __post_init__(self) -> None:
         problems = [f"finish.members must be at least 0, got {self.members}."] if self.members < 0 else []

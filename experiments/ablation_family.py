@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+import numpy as np
+
 from engine.artifact import Artifact
 from engine.data import Dataset
-from engine.family import Family, Report
+from engine.family import Blending, Family, Means, Report
+from engine.shares import is_blend
 from engine.space import Candidate, Choice, Domain, Space
 from engine.trial import Point, Trial
 
@@ -45,7 +48,17 @@ class Variant:
 
     def macs(self, candidate: Candidate) -> int | None:
         """Return what the family does."""
-        return self.family.macs(self.canonical(candidate))
+        return self.family.macs(candidate if is_blend(candidate) else self.canonical(candidate))
+
+    @property
+    def means_of(self) -> Means:
+        """What the family says."""
+        return self.family.means_of if isinstance(self.family, Blending) else "nothing"
+
+    def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
+        """Join as the family does."""
+        assert isinstance(self.family, Blending)  # otherwise no means are made
+        return self.family.join(blend, data, files=files, answers=answers)
 
     def features(self, candidate: Candidate) -> Sequence[float]:
         """Return what the family does."""

@@ -54,7 +54,7 @@ def told(description: Description, point: Point, trials: Sequence[Trial], *, is_
     Args:
         description: Of the winner.
         point: As the search scored it.
-        trials: All trials, for the reason where nothing was removed.
+        trials: All trials, for the reason where nothing was removed; none, and it is not told.
         is_share: Whether errors are shares of rows, which are told in per cent.
     """
     show = "{:.2%}".format if is_share else "{:.4g}".format
@@ -76,6 +76,8 @@ def _removal(
                 "detail": "by L1 norm and gain, after a quarter of the training; kept " + "; ".join(cut),
             }
         ]
+    if not trials:
+        return []
     limit = point.values["bytes"]
     rivals = [
         other.values["error"]

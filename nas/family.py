@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from typing import Any, final
 
+import numpy as np
 import torch
 
 from compression.nets.activations import in_integers
@@ -20,12 +21,15 @@ from compression.nets.train import Examples, Recipe, train
 from compression.ruler import Ruler
 from engine.artifact import Artifact
 from engine.data import Dataset, Signature
-from engine.family import Report
+from engine.family import Means, Report
 from engine.metrics import metric_named
+from engine.score import error_of
+from engine.shares import is_blend, shares_of
 from engine.space import Candidate, Choice, Space
 from engine.trial import Point, Trial
 from nas.describe import told
 from nas.finish import finish
+from nas.mean import described, joined
 from nas.measure import measured
 from nas.ranges import EXECUTIONS
 from nas.space import Genome, NetworkSpace, SpaceSettings, space_named
@@ -106,6 +110,8 @@ class Networks:
 
     def macs(self, candidate: Candidate) -> int:
         """Return the multiply-accumulates of one row through the file."""
+        if is_blend(candidate):
+            return sum(self.macs(member) for member in shares_of(candidate))
         return self._totals(candidate).macs
 
     def features(self, candidate: Candidate) -> Sequence[float]:
@@ -177,8 +183,21 @@ class Networks:
             raise AssertionError(f"a finished file has {artifact.size} bytes, its trial had {max_bytes}")
         return artifact
 
+    @property
+    def means_of(self) -> Means:
+        """Means are made of finished networks: a trial's answers are too far from those after long training."""
+        return "finished"
+
+    def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
+        """Return the file of a mean."""
+        valid = data.valid(-1)
+        error = error_of(answers, valid, metric=self.metric, task=self.signature.task)
+        return joined(blend, files, valid, error)
+
     def describe(self, point: Point, trials: Sequence[Trial]) -> Mapping[str, Any]:
         """Return what a card says of a winner beyond its measurements."""
+        if is_blend(point.candidate):
+            return described(point.candidate, lambda one: self.describe(replace(point, candidate=one), ()))
         is_share = metric_named(self.metric, self.signature.task).is_share
         words = told(self.kind.describe(self.genome(point.candidate)), point, trials, is_share=is_share)
         if self._plan(point.candidate).is_integer:

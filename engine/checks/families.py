@@ -12,6 +12,7 @@ from engine.checks.artifacts import artifact_checks
 from engine.data import Dataset
 from engine.errors import FamilyError
 from engine.family import Blending, Family
+from engine.shares import blend_of
 from engine.space import Candidate
 
 __all__ = ["family_checks"]
@@ -127,14 +128,14 @@ def check_finishes_within_the_limit(family: Family, data: Dataset) -> None:
 
 def check_joins_files_to_their_mean(family: Family, data: Dataset) -> None:
     """Where a family makes means, the file of one answers with the weighted mean of what its members answer."""
-    if not (isinstance(family, Blending) and family.blends):
+    if not (isinstance(family, Blending) and family.means_of != "nothing"):
         return
     first, second = (_build(family, candidate, data)[-1] for candidate in _candidates(family, 2))
     if first[0] == second[0]:
         return
     inputs, files = data.valid(-1).inputs(), (first[1], second[1])
     mean = SHARES[0] * files[0].outputs(inputs) + SHARES[1] * files[1].outputs(inputs)
-    blend = family.blend({first[0]: SHARES[0], second[0]: SHARES[1]})
+    blend = blend_of({first[0]: SHARES[0], second[0]: SHARES[1]})
     found = family.join(blend, data, files=files, answers=mean.astype(np.float32)).outputs(inputs)
     unit = np.maximum(1.0, np.abs(mean))
     if found.shape != mean.shape or float((np.abs(found - mean) / unit).max()) > TOLERANCE:

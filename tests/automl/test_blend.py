@@ -8,12 +8,12 @@ import pytest
 from sklearn.datasets import make_friedman1
 
 from automl import search
-from automl.blend import blend_of, shares_of
 from automl.settings import Settings
 from automl.space import TabularSettings
 from engine.artifact import Artifact
 from engine.backends.settings import BackendSettings
 from engine.load import DataSettings
+from engine.shares import blend_of, shares_of
 from engine.show import main as show
 from engine.space import Candidate
 from engine.winners import FinishSettings

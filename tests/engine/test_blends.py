@@ -19,13 +19,13 @@ from engine.trial import Point
 class Joining:
     """A family of which only means are asked."""
 
-    blends = True
+    means_of = "tried"
 
     def __init__(self, fails=False):
         self.fails, self.joined = fails, []
 
-    def blend(self, shares):
-        return Candidate.of({"mean": " ".join(f"{member['n']}:{share:.3f}" for member, share in shares.items())})
+    def macs(self, candidate):
+        return 1000 * (1 + candidate["n"])
 
     def join(self, blend, data, *, files, answers):
         self.joined.append((files, answers))
@@ -102,6 +102,23 @@ def test_members_together_keep_the_limit(tmp_path, data):
         for blend in Blends(Joining(), answers, data, "log_loss", limit).better_than(front):
             assert blend.values["bytes"] <= limit
     assert not Blends(Joining(), answers, data, "log_loss", 5000).better_than(front)
+
+
+def test_members_keep_the_limit_of_what_they_compute_together(tmp_path, data):
+    answers, front = tried(tmp_path, data, [2.0] * 8, [3000 + 100 * n for n in range(8)])
+    free = Blends(Joining(), answers, data, "log_loss", 65_536).better_than(front)
+    assert max(sum(map(Joining().macs, blend.shares)) for blend in free) > 9000
+    limited = Blends(Joining(), answers, data, "log_loss", 65_536, 9000).better_than(front)
+    assert limited
+    assert all(sum(map(Joining().macs, blend.shares)) <= 9000 for blend in limited)
+
+
+def test_a_worse_file_may_have_a_small_share_and_small_files_make_means_too(tmp_path, data):
+    answers, front = tried(tmp_path, data, [1.0, *[2.0] * 6], [9000, *[4500] * 6])
+    found = Blends(Joining(), answers, data, "log_loss", 20_000).better_than(front)
+    assert any(max(blend.shares.values()) > 0.6 for blend in found)
+    alone = [blend for blend in found if blend.values["bytes"] < 11_500]
+    assert all(front.points[0].candidate not in blend.shares for blend in alone)
 
 
 def test_no_mean_where_one_file_says_all(tmp_path, data):

@@ -11,6 +11,7 @@ from toy import candidate, toy_test
 
 from engine.artifact import Artifact
 from engine.data import Rows
+from engine.member import shipped
 from engine.winners import FinishSettings
 from engine.work import Finish, Work
 
@@ -133,8 +134,7 @@ def test_files_only_a_little_worse_are_shipped(tmp_path):
     spread = (error * (1 - error) / rows) ** 0.5
     for extra, is_finished in ((0.9 * spread, True), (1.1 * spread, False)):
         card = {"validation": {"error": error + extra, "rows": rows}}
-        finisher = search.finisher()
-        member = finisher._member(point, own, Artifact(own.model, card), "bytes")
+        member = shipped(point, own, Artifact(own.model, card), cost="bytes", metric="accuracy")
         assert member.artifact.card["finished"] is is_finished
 
 

@@ -13,7 +13,7 @@ from engine.artifact import Artifact
 from engine.checks import artifact_checks, family_checks
 from engine.errors import FamilyError
 from engine.load import DataSettings, load
-from engine.space import Candidate
+from engine.shares import shares_of
 from nas.cells import CellsSettings
 from nas.family import Networks
 
@@ -103,19 +103,14 @@ def test_the_kit_finds_a_family_that_breaks_a_law(law, text):
 class Mixed(Toy):
     """A toy that makes means, in the shares that it is asked for or in other ones."""
 
-    blends = True
+    means_of = "tried"
 
     def __init__(self, *, is_wrong=False, **given):
         super().__init__(**given)
         object.__setattr__(self, "is_wrong", is_wrong)
-        object.__setattr__(self, "shares", [])
-
-    def blend(self, shares):
-        self.shares[:] = shares.values()
-        return Candidate.of({"mean": len(shares)})
 
     def join(self, blend, data, *, files, answers):
-        shares = self.shares[::-1] if self.is_wrong else self.shares
+        shares = list(shares_of(blend).values())[:: -1 if self.is_wrong else 1]
         return Artifact(mean_file([file.model for file in files], shares))
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from engine.space import Candidate, Value
 
-__all__ = ["BLEND", "blend_of", "shares_of"]
+__all__ = ["BLEND", "blend_of", "is_blend", "shares_of"]
 
-BLEND = "blend"  # the family of a mean; no search proposes one
+BLEND = "blend"  # under the gene `family`; no search proposes one
 
 
 def blend_of(shares: Mapping[Candidate, float]) -> Candidate:
@@ -29,6 +29,11 @@ def blend_of(shares: Mapping[Candidate, float]) -> Candidate:
         genes[f"{BLEND}.{number}.share"] = share
         genes |= {f"{BLEND}.{number}.{name}": value for name, value in member.values}
     return Candidate.of(genes)
+
+
+def is_blend(candidate: Candidate) -> bool:
+    """Say whether a candidate is a mean of others."""
+    return candidate.genes.get("family") == BLEND
 
 
 def shares_of(candidate: Candidate) -> dict[Candidate, float]:
