@@ -47,6 +47,8 @@ class CellsSettings:
         keeps: Share of the channels of a stage that stay.
         executions: How networks compute: `float`, or `integer` (activations of eight bits too); null is both where
             latency is the cost, and otherwise float.
+        views: Of how many views of an image a file answers with the mean: 1, itself, or 2, its mirror image too; null
+            is both where `train.flip` is set and networks compute with floats, and otherwise 1.
     """
 
     name: str = "cells"
@@ -59,10 +61,12 @@ class CellsSettings:
     edge_codings: tuple[str, ...] = ("int4", "int8")
     keeps: tuple[float, ...] = (0.5, 0.75, 1.0)
     executions: tuple[str, ...] | None = None
+    views: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         problems = [f"space.name must be cells, got {self.name}."] if self.name != "cells" else []
         problems += cell_problems(self, OPERATIONS)
+        problems += option_problems(self, named={}, numbers={"views": (1, 2)}, single={})
         if problems:
             raise SettingsError("\n".join(problems))
 

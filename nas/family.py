@@ -21,6 +21,7 @@ from compression.nets.train import Examples, Recipe, train
 from compression.ruler import Ruler
 from engine.artifact import Artifact
 from engine.data import Dataset, Signature
+from engine.errors import SettingsError
 from engine.family import Means, Report
 from engine.metrics import metric_named
 from engine.score import error_of
@@ -32,7 +33,7 @@ from nas.finish import finish
 from nas.mean import described, joined
 from nas.measure import measured
 from nas.ranges import EXECUTIONS
-from nas.space import Genome, NetworkSpace, SpaceSettings, space_named
+from nas.space import Genome, NetworkSpace, SpaceSettings, ViewSettings, space_named
 from nas.teach import teach
 
 __all__ = ["Networks", "macs_for"]
@@ -40,7 +41,9 @@ __all__ = ["Networks", "macs_for"]
 MACS_A_ROOT = 200_000
 DEPTH_UNIT = 5.0  # layers that count as much as a factor of ten in size
 SIZE_UNIT = 10.0  # of log bytes: little, since errors are learned from the exact size too
-EXECUTION = "execution"  # the gene that all spaces have
+EXECUTION = "execution"  # a gene of all spaces
+VIEWS = "views"  # a gene of spaces of images
+VIEWS_STEP = {"step": "two views", "detail": "the file answers with the mean over the image and its mirror image"}
 CODED_STEP = {"step": "activations quantized", "detail": "eight bits, in training; integer kernels multiply them"}
 
 
@@ -57,6 +60,7 @@ class Networks:
 
     Raises:
         DataError: If the data do not fit the space.
+        SettingsError: If files are to answer for images that their networks never learn from.
     """
 
     settings: SpaceSettings
@@ -66,6 +70,12 @@ class Networks:
 
     def __post_init__(self) -> None:
         self.kind.check(self.signature)
+        if max(self.views) > 1 and (not self.recipe.flip or self.executions != EXECUTIONS[:1]):
+            raise SettingsError(
+                f"space.views={list(self.views)} asks about mirrored images too: it must go with train.flip=true, so "
+                f"that they are learned, and with space.executions=[float], got train.flip={self.recipe.flip} and "
+                f"space.executions={list(self.executions)}."
+            )
 
     @property
     def kind(self) -> NetworkSpace:
@@ -77,27 +87,38 @@ class Networks:
         """How its networks may compute."""
         return self.settings.executions or EXECUTIONS[:1]
 
+    @property
+    def views(self) -> tuple[int, ...]:
+        """Of how many views of an image its files may answer with the mean."""
+        return (self.settings.views if isinstance(self.settings, ViewSettings) else None) or (1,)
+
     @cached_property
     def space(self) -> Space:
-        """Where candidates come from: that of the settings, and how a network computes where there is a choice."""
-        found, executions = self.kind.space(self.settings), self.executions
-        if len(executions) == 1:
-            return found
-        return Space({**found.domains, EXECUTION: Choice(executions)}, found.conditions)
+        """Where candidates come from: that of the settings, and how a file computes where there is a choice."""
+        found = self.kind.space(self.settings)
+        return Space({**found.domains, **{name: Choice(options) for name, options in self._choices}}, found.conditions)
+
+    @property
+    def _choices(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """Genes beside those of the genome."""
+        both: list[tuple[str, tuple[Any, ...]]] = [(EXECUTION, self.executions), (VIEWS, self.views)]
+        return [(name, options) for name, options in both if len(options) > 1]
 
     @cached_property
     def portfolio(self) -> Sequence[Candidate]:
         """Plain networks of many widths."""
         found = self.kind.portfolio(self.settings, self.signature)
-        return [self.canonical(self._executed(candidate, self.executions[0])) for candidate in found]
+        first = {name: options[0] for name, options in self._choices}
+        return [self.canonical(Candidate.of({**candidate.genes, **first})) for candidate in found]
 
     def canonical(self, candidate: Candidate) -> Candidate:
         """Return the representative of all candidates that build the same network."""
-        genome, executions = self._canonical(candidate), self.executions
-        execution = self._execution(candidate)
-        if execution != executions[0] and not _is_whole(self.kind, genome, self.signature):
-            execution = executions[0]
-        return self._executed(genome.candidate(), execution)
+        genome = self._canonical(candidate)
+        beside = {name: candidate.genes.get(name, options[0]) for name, options in self._choices}
+        plain = self.executions[0]
+        if beside.get(EXECUTION, plain) != plain and not _is_whole(self.kind, genome, self.signature):
+            beside[EXECUTION] = plain
+        return Candidate.of({**genome.candidate().genes, **beside}) if beside else genome.candidate()
 
     def genome(self, candidate: Candidate) -> Genome:
         """Return the genome of a candidate."""
@@ -202,20 +223,15 @@ class Networks:
         words = told(self.kind.describe(self.genome(point.candidate)), point, trials, is_share=is_share)
         if self._plan(point.candidate).is_integer:
             words["steps"] = [*words["steps"], CODED_STEP]
+        if self._plan(point.candidate).views > 1:
+            words["steps"] = [*words["steps"], VIEWS_STEP]
         return words
 
-    def _execution(self, candidate: Candidate) -> str:
-        """Return how the network of a candidate is to compute."""
-        return str(candidate.genes.get(EXECUTION, self.executions[0]))
-
-    def _executed(self, candidate: Candidate, execution: str) -> Candidate:
-        """Return a candidate with the gene of its execution, where there is one."""
-        if len(self.executions) == 1:
-            return candidate
-        return Candidate.of({**candidate.genes, EXECUTION: execution})
-
     def _kind(self, candidate: Candidate) -> NetworkSpace:
-        return _executing(self.kind, self._execution(candidate))
+        """Return the space whose files compute as a candidate says."""
+        genes = candidate.genes
+        execution, views = str(genes.get(EXECUTION, self.executions[0])), int(genes.get(VIEWS, self.views[0]))
+        return _executing(self.kind, execution, views)
 
     def _plan(self, candidate: Candidate) -> Plan:
         return _small_plan(self._kind(candidate), self.genome(candidate), self.signature)
@@ -233,16 +249,16 @@ def macs_for(signature: Signature) -> int:
 
 
 @cache
-def _executing(kind: NetworkSpace, execution: str) -> NetworkSpace:
+def _executing(kind: NetworkSpace, execution: str, views: int) -> NetworkSpace:
     """Return the space whose networks compute so; those without integer codes compute with floats all the same."""
     if execution == "float":
-        return kind
+        return kind if views == 1 else replace(kind, plan=lambda *given: replace(kind.plan(*given), views=views))
     return replace(kind, plan=lambda genome, signature: in_integers(kind.plan(genome, signature)))
 
 
 def _is_whole(kind: NetworkSpace, genome: Genome, signature: Signature) -> bool:
     """Say whether a network can be executed with integers."""
-    return _small_plan(_executing(kind, "integer"), genome, signature).is_integer
+    return _small_plan(_executing(kind, "integer", 1), genome, signature).is_integer
 
 
 @lru_cache(maxsize=10_000)

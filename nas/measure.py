@@ -24,7 +24,7 @@ def measured(plan: Plan, rows: Rows) -> Plan:
         plan: Of a network that is still to be trained.
         rows: To train on.
     """
-    return Plan(plan.signature, tuple(_measured(step, rows) for step in plan.steps))
+    return replace(plan, steps=tuple(_measured(step, rows) for step in plan.steps))
 
 
 def _measured(step: Step, rows: Rows) -> Step:

@@ -7,9 +7,10 @@ from typing import Any
 
 from engine.errors import did_you_mean
 
-__all__ = ["EXECUTIONS", "option_problems"]
+__all__ = ["EXECUTIONS", "VIEWS", "option_problems"]
 
 EXECUTIONS = ("float", "integer")
+VIEWS = (2, 1)  # of an image: itself, or its mirror image too
 
 
 def option_problems(
@@ -46,7 +47,7 @@ def option_problems(
         if not values or len(set(values)) < len(values):
             problems.append(f"space.{key} must have at least one value and none twice, got {list(values)}.")
     for key, (low, high) in numbers.items():
-        lost = [value for value in getattr(settings, key) if not low <= value <= high]
+        lost = [value for value in getattr(settings, key) or () if not low <= value <= high]
         if lost:
             limits = "in (0, 1]" if key == "keeps" else f"in [{low}, {high}]"
             problems.append(f"space.{key} must lie {limits}, got {lost}.")

@@ -34,8 +34,9 @@ def run(settings: Settings) -> Run:
     from engine.launch import search
     from engine.metrics import default_metric
     from nas.family import Networks, macs_for
-    from nas.ranges import EXECUTIONS
+    from nas.ranges import EXECUTIONS, VIEWS
     from nas.settings import Settings as Defaults
+    from nas.space import ViewSettings
 
     def complete(loaded: Loaded) -> tuple[Settings, Networks]:
         signature = loaded.dataset.signature
@@ -44,6 +45,9 @@ def run(settings: Settings) -> Run:
         space: Any = settings.space
         if space.executions is None and settings.cost == "latency_us":
             space = replace(space, executions=EXECUTIONS)
+        can_mirror = signature.kind == "images" and settings.train.flip and space.executions in (None, EXECUTIONS[:1])
+        if can_mirror and isinstance(settings.space, ViewSettings) and settings.space.views is None:
+            space = replace(space, views=VIEWS)
         family = Networks(space, signature, Recipe(**vars(settings.train)), metric)
         return replace(settings, space=space, metric=metric, max_macs=settings.max_macs or macs_for(signature)), family
 

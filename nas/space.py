@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import nas.spaces
 from compression.nets.plan import Plan
@@ -16,7 +16,7 @@ from engine.errors import SettingsError, did_you_mean
 from engine.space import Candidate, Space
 from nas.describe import Description
 
-__all__ = ["Genome", "NetworkSpace", "SpaceSettings", "known_spaces", "space_named"]
+__all__ = ["Genome", "NetworkSpace", "SpaceSettings", "ViewSettings", "known_spaces", "space_named"]
 
 
 class SpaceSettings(Protocol):
@@ -32,6 +32,16 @@ class SpaceSettings(Protocol):
     @property
     def executions(self) -> tuple[str, ...] | None:
         """How networks may compute: `float`, `integer`; a gene where there are both. None: with floats."""
+        ...
+
+
+@runtime_checkable
+class ViewSettings(Protocol):
+    """Settings of a space of images."""
+
+    @property
+    def views(self) -> tuple[int, ...] | None:
+        """Of how many views of an image a file may answer with the mean; a gene where there are several. None: of 1."""
         ...
 
 

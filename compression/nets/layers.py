@@ -24,6 +24,7 @@ from compression.nets.plan import (
     Weighted,
 )
 
+BEFORE_ALL = -(2**31)  # where a slice that goes backwards ends, to hold the first element too
 SHARED_USES = 3  # layers alike from which a local function is shorter than writing each in place
 
 Body = tuple[object, ...]
@@ -125,7 +126,7 @@ def lower(plan: Plan, weights: Mapping[str, Weights], writer: type[Graph] = Grap
     graph = writer()
     parts = _decoded(graph, plan, weights)
     bodies = _Bodies(plan, parts)
-    values = {"x": centred_input(graph, plan)}
+    values = {"x": centred_input(graph, plan, _all_views(graph, plan))}
     *others, last = (step for step in plan.steps if not isinstance(step, Rescaling))
     for step in others:
         if isinstance(step, Convolution):
@@ -140,10 +141,11 @@ def lower(plan: Plan, weights: Mapping[str, Weights], writer: type[Graph] = Grap
         elif isinstance(step, Addition):
             values[step.name] = graph.node("Sum", *(values[source] for source in step.sources))
         elif isinstance(step, Mean):
-            values[step.name] = graph.node("Flatten", graph.node("GlobalAveragePool", values[step.source]))
+            pooled = graph.node("GlobalAveragePool", values[step.source])
+            values[step.name] = _of_views(graph, plan, pooled) if plan.views > 1 else graph.node("Flatten", pooled)
     if not isinstance(last, Linear):
         raise TypeError(f"A plan must end with a Linear step, got {type(last).__name__}.")
-    answer(graph, linear(graph, values[last.source], parts[last.name]), plan.steps[-1])
+    answer(graph, linear(graph, values[last.source], parts[last.name], views=plan.views), plan.steps[-1])
     model = graph.model(
         {"x": (signature.dtype, (None, *signature.shape))},
         {"y": ("float32", (None, signature.outputs))},
@@ -160,7 +162,22 @@ def metadata_of(plan: Plan) -> dict[str, object]:
     return {} if plan.signature.classes == plain else {"classes": list(plan.signature.classes)}
 
 
-def centred_input(graph: Graph, plan: Plan) -> str:
+def _all_views(graph: Graph, plan: Plan) -> str:
+    """Write the rows of all views, one view after the other."""
+    if plan.views == 1:
+        return "x"
+    back, end = (graph.weights(np.array([value], np.int32)) for value in (-1, BEFORE_ALL))
+    return graph.node("Concat", "x", graph.node("Slice", "x", back, end, back, back), axis=0)
+
+
+def _of_views(graph: Graph, plan: Plan, pooled: str) -> str:
+    """Write the sum of the features of all views; `linear` divides it."""
+    last = plan.weighted[-1]
+    apart = graph.node("Reshape", pooled, graph.integers([plan.views, -1, last.channels_in]))
+    return graph.node("ReduceSum", apart, graph.integers([0]), keepdims=0)
+
+
+def centred_input(graph: Graph, plan: Plan, source: str = "x") -> str:
     """Write what the first layer gets as floats.
 
     Whole numbers need no normalisation: the first layer's scale takes it; floats are centred and scaled.
@@ -168,10 +185,10 @@ def centred_input(graph: Graph, plan: Plan) -> str:
     Each column of a table has a scale of its own: a step of the plan.
     """
     if plan.signature.dtype == "uint8":
-        return graph.node("Cast", "x", to=1)
+        return graph.node("Cast", source, to=1)
     if plan.signature.kind == "table":
-        return "x"
-    centred = graph.node("Sub", "x", graph.constant(plan.signature.center))
+        return source
+    centred = graph.node("Sub", source, graph.constant(plan.signature.center))
     return graph.node("Div", centred, graph.constant(plan.signature.spread))
 
 
@@ -333,9 +350,10 @@ def window_of(plan: Plan, kernel: int, stride: int, *, is_pool: bool) -> dict[st
     return attributes
 
 
-def linear(graph: Graph, source: str, parts: Parts) -> str:
-    """Write the last layer."""
-    return graph.node("Gemm", source, _weight(graph, parts), *([parts.bias] if parts.bias else []))
+def linear(graph: Graph, source: str, parts: Parts, *, views: int = 1) -> str:
+    """Write the last layer, of features that are sums over so many views."""
+    given = [source, _weight(graph, parts), *([parts.bias] if parts.bias else [])]
+    return graph.node("Gemm", *given) if views == 1 else graph.node("Gemm", *given, alpha=1 / views)
 
 
 def answer(graph: Graph, result: str, last: Step) -> None:

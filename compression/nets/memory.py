@@ -17,7 +17,7 @@ def macs(plan: Plan) -> int:
     for step in plan.weighted:
         positions = 1 if isinstance(step, Linear) else math.prod(sizes[step.name])
         total += plan.count(step) * positions
-    return total
+    return plan.views * total
 
 
 def decoded_bytes(plan: Plan) -> int:
@@ -44,7 +44,7 @@ def peak_memory(plan: Plan) -> int:
         alive.add(step.name)
         peak = max(peak, sum(elements[name] for name in alive))
         alive = {name for name in alive if last_use.get(name, number) > number}
-    return decoded_bytes(plan) + peak
+    return decoded_bytes(plan) + plan.views * peak
 
 
 def sides_of(plan: Plan) -> dict[str, tuple[int, ...]]:

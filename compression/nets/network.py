@@ -306,7 +306,15 @@ def run(plan: Plan, weights: Mapping[str, Weights], x: Tensor) -> Tensor:
         first = plan.steps[0]
         ready = _apply(plan, first, {"x": x}, weighted) if isinstance(first, Standardisation) else x
         return run_integer(plan, weights, ready)
-    return _run(plan, x, weighted)
+    return over_views(plan, lambda rows: _run(plan, rows, weighted), x)
+
+
+def over_views(plan: Plan, answers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the mean of the logits, or values, that a network gives for all views of some images."""
+    if plan.views == 1:
+        return answers(x)
+    both = answers(torch.cat([x, x.flip(-1)]))
+    return both.reshape(plan.views, len(x), -1).mean(0)
 
 
 def decoded(step: Convolution | Linear, written: Weights) -> tuple[Tensor, Tensor | None]:

@@ -187,10 +187,13 @@ class Plan:
     Args:
         signature: Of the data.
         steps: In order; the first takes `x`, the last gives the logits, or the values of a regression.
+        views: How many views of an image the file answers for: itself, or with 2 also its mirror image, left to right.
+            Then features are averaged, which averages the logits. A network is trained on one view.
     """
 
     signature: Signature
     steps: tuple[Step, ...]
+    views: int = 1
 
     @property
     def dimensions(self) -> int:
@@ -248,4 +251,4 @@ class Plan:
                 steps.append(replace(step, channels_in=kept.get(step.group_in, step.channels_in)))
             else:
                 steps.append(step)
-        return Plan(self.signature, tuple(steps))
+        return replace(self, steps=tuple(steps))

@@ -13,8 +13,8 @@ from compression.nets.plan import Addition, Convolution, Linear, Plan, Pooling
 __all__ = ["Totals", "totals"]
 
 # About how many bytes a file takes beside its weights, scales and biases, by least squares over random networks: for
-# itself, for each step, and for what decodes packed digits or a bitmap.
-FILE, LAYER, POOLING, ADDITION, DIGITS, BITMAP = 440, 65, 42, 45, 300, 350
+# itself, for each step, for what decodes packed digits or a bitmap, and for the mean over views.
+FILE, LAYER, POOLING, ADDITION, DIGITS, BITMAP, VIEWS = 440, 65, 42, 45, 300, 350, 150
 DECODING = {coding.name: DIGITS * bool(coding.digits) + BITMAP * (coding.density < 1) for coding in CODINGS.values()}
 BITS = {coding.name: coding.bits for coding in CODINGS.values()}
 IS_SCALED = {coding.name: int(coding.is_integer) for coding in CODINGS.values()}
@@ -101,4 +101,5 @@ def totals(plan: Plan, kept: Mapping[str, int]) -> Totals:
             sides[step.name] = sides[step.source]
     beside = FILE + LAYER * (layers + depthwise) + POOLING * poolings + ADDITION * additions
     beside += sum([DECODING[name] for name in codings])
-    return Totals(macs, parameters, layers, depthwise, poolings, bits / 8 + 2 * channels + beside)
+    beside += VIEWS * (plan.views > 1)
+    return Totals(plan.views * macs, parameters, layers, depthwise, poolings, bits / 8 + 2 * channels + beside)

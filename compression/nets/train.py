@@ -15,7 +15,7 @@ from compression.nets.adam import FlatAdamW
 from compression.nets.device import Precision, device_for
 from compression.nets.distill import loss_gradient, loss_of, targets_of
 from compression.nets.flat import flattened
-from compression.nets.network import Network
+from compression.nets.network import Network, over_views
 from compression.nets.plan import Convolution, Plan, Rescaling
 from compression.nets.prune import keep_channels
 from engine.data import Rows, Signature
@@ -261,7 +261,9 @@ def _error(network: Network, valid: Examples | None) -> float:
     network.show()
     rows = slice(0, EVALUATION_ROWS)
     y = valid.y[rows]
-    outputs = torch.cat([network(part.float()) for part in torch.split(valid.x[rows], EVALUATION_BATCH)])
+    outputs = torch.cat(
+        [over_views(network.plan, network, part.float()) for part in torch.split(valid.x[rows], EVALUATION_BATCH)]
+    )
     network.train()
     if y.is_floating_point():
         return float((outputs[:, 0] - y).square().mean().sqrt())

@@ -16,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from compression.codings import coding_named
 from compression.nets.integer_twin import whole_parts
 from compression.nets.layers import Lowered, Weights
-from compression.nets.network import Network, run
+from compression.nets.network import Network, over_views, run
 from compression.nets.plan import Convolution, Plan, Pooling, Rescaling
 from compression.nets.train import prepared
 from engine.artifact import session
@@ -139,7 +139,7 @@ def rounding_flips(network: Network, weights: Mapping[str, Weights], x: np.ndarr
         x: Rows of the data, as the file takes them.
     """
     rows = prepared(x, network.plan.signature).float()
-    return int((network(rows).argmax(1) != run(network.plan, weights, rows).argmax(1)).sum())
+    return int((over_views(network.plan, network, rows).argmax(1) != run(network.plan, weights, rows).argmax(1)).sum())
 
 
 def edge_rows(plan: Plan, *, seed: int) -> np.ndarray:

@@ -42,6 +42,8 @@ class MobileSettings:
         shares: Whether all blocks of a stage but its first have the same weights.
         executions: How networks compute: `float`, or `integer` (activations of eight bits too); null is both where
             latency is the cost, and otherwise float.
+        views: Of how many views of an image a file answers with the mean: 1, itself, or 2, its mirror image too; null
+            is both where `train.flip` is set and networks compute with floats, and otherwise 1.
     """
 
     name: str = "mobile"
@@ -55,6 +57,7 @@ class MobileSettings:
     keeps: tuple[float, ...] = (0.5, 0.75, 1.0)
     shares: tuple[bool, ...] = (False, True)
     executions: tuple[str, ...] | None = None
+    views: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         problems = [f"space.name must be mobile, got {self.name}."] if self.name != "mobile" else []
@@ -62,7 +65,7 @@ class MobileSettings:
             self,
             named={"codings": CODINGS, "edge_codings": CODINGS, "executions": EXECUTIONS},
             numbers={"widths": (1, 4096), "depths": (1, 64), "expansions": (1, 16), "kernels": (1, 9),
-                     "keeps": (1e-9, 1.0)},
+                     "keeps": (1e-9, 1.0), "views": (1, 2)},
             single={"stages": (1, 8)},
         )  # fmt: skip
         if any(kernel % 2 == 0 for kernel in self.kernels):
