@@ -17,7 +17,7 @@ from engine.winners import FinishSettings
 from nas.cells import CellsSettings
 from nas.family import Networks
 from nas.search import run
-from nas.settings import Settings
+from nas.settings import Settings, TrainSettings
 
 SIGNATURE = Signature("images", "classification", (1, 8, 8), "uint8", tuple(map(str, range(10))))
 FAMILY = Networks(CellsSettings(), SIGNATURE, Recipe(steps=12, epochs=0.1))
@@ -77,11 +77,10 @@ def test_a_search_ships_means_of_finished_networks_unless_told_not_to(tmp_path):
     def members(name, **finish):
         found = run(
             Settings(
-                CellsSettings(),
                 budget=10,
                 max_macs=200_000,
                 finish=FinishSettings(members=8, refit=False, teachers=0, **finish),
-                train=Recipe(steps=120),
+                train=TrainSettings(steps=120),
                 run=str(tmp_path / name),
                 quiet=True,
             )
