@@ -22,7 +22,7 @@ from automl.table import table_of
 from automl.targets import Targets
 from automl.teacher import EVERYTHING, opinions
 from automl.writing import Paper, write
-from compression.mean import mean_file
+from compression.mean import mean_file, pieces
 from engine.artifact import Artifact
 from engine.data import Dataset, Signature
 from engine.errors import ArtifactError, DataError
@@ -109,6 +109,10 @@ class Tables:
     def means_of(self) -> Means:
         """Means are made of what was tried, where ensembles are searched."""
         return "tried" if "ensemble" in self.families else "nothing"
+
+    def pieces(self, file: Artifact) -> Mapping[str, int]:
+        """Return what a file is made of: bytes by content."""
+        return pieces(file.model)
 
     def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
         """Return the file of a mean; of its importance of columns, the mean of that of its members."""

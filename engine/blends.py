@@ -31,7 +31,7 @@ CHOSEN_ROWS = 6000  # of the validation rows that tell which file to add
 LEAST_GAIN = 0.002  # of the error of the front at this size, below which a mean is not worth its time
 SMALLEST_LIMIT = 4096  # bytes
 STEP = math.sqrt(2)  # of the ladder
-JOINT = 80  # bytes by which a member makes a mean longer than itself, at most
+JOINT = 140  # bytes by which a member makes a mean longer than what it has of its own, at most
 COUNTS = (1, 3)  # of the first member at the beginning
 STARTS = (1.0, math.sqrt(1 / 2), 1 / 2)  # of a limit: the sizes within which the first member is the best file
 
@@ -64,7 +64,7 @@ class Blend:
         candidate: As the family calls it.
         shares: Of each member, above 0, with the sum 1; the largest first, of equal ones by key.
         values: As of a point: `error` (mean over folds), `error_se` and `last_fold_error` where there are several;
-            `bytes` is the sum of the members.
+            `bytes` is what the file has at most.
         last_answers: To the validation rows of the last fold, float32, shape (n_rows, n_outputs).
         points: Of the members, in the order of the shares.
         files: Of them, of the last fold.
@@ -166,12 +166,11 @@ class Blends:
         one that counts several times, so that a worse file may have a small share.
         """
         answers = {point.candidate.key: self.answers.of(point) for point in pool}
-        costs = {p.candidate.key: (p.values["bytes"] + JOINT, self.family.macs(p.candidate) or 0) for p in pool}
-        limits = (limit, math.inf if self.max_macs is None else self.max_macs)
+        macs = {point.candidate.key: self.family.macs(point.candidate) or 0 for point in pool}
+        most = math.inf if self.max_macs is None else self.max_macs
 
         def fits(keys: Collection[str]) -> bool:
-            totals = map(sum, zip(*(costs[key] for key in keys), strict=True))
-            return len(keys) <= MEMBERS and all(total <= most for total, most in zip(totals, limits, strict=True))
+            return len(keys) <= MEMBERS and self._length(keys) <= limit and sum(macs[key] for key in keys) <= most
 
         def grown(first: str, count: int) -> tuple[float, Counter[str]]:
             taken, total, error = Counter({first: count}), count * answers[first], self._quick_error(answers[first])
@@ -198,13 +197,24 @@ class Blends:
         errors = [self._error(part, rows) for part, rows in zip(parts, self._valid, strict=True)]
         values = {
             "error": float(np.mean(errors)),
-            "bytes": float(sum(by_key[key].values["bytes"] for key in counts)),
+            "bytes": float(self._length(counts)),
         }
         if len(errors) > 1:
             values["error_se"] = float(np.std(errors, ddof=1) / math.sqrt(len(errors)))
             values["last_fold_error"] = errors[-1]
         files = tuple(self._file(by_key[key]) for key in counts)
         return Blend(blend_of(shares), shares, values, parts[-1], tuple(by_key[key] for key in counts), files)
+
+    def _length(self, keys: Collection[str]) -> int:
+        """Return how long the file of a mean is, at most: what several members have alike is in it once."""
+        together: dict[str, int] = {}
+        for key in keys:
+            together |= self._pieces[key]
+        return sum(together.values()) + JOINT * len(keys)
+
+    @cached_property
+    def _pieces(self) -> dict[str, Mapping[str, int]]:
+        return {point.candidate.key: self.family.pieces(self._file(point)) for point in self.answers.points}
 
     def _file(self, point: Point) -> Artifact:
         """Return the file of a point, one object for all means that have it: it is opened once."""

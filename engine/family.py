@@ -143,6 +143,10 @@ class Blending(Protocol):
         """Return what `Family.macs` does, of a mean that of all its members."""
         ...
 
+    def pieces(self, file: Artifact) -> Mapping[str, int]:
+        """Return what a file is made of: bytes by content. What several members have alike is in their mean once."""
+        ...
+
     def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
         """Return the one file of a mean, with what `finish` would tell in its card.
 

@@ -55,6 +55,11 @@ class Variant:
         """What the family says."""
         return self.family.means_of if isinstance(self.family, Blending) else "nothing"
 
+    def pieces(self, file: Artifact) -> Mapping[str, int]:
+        """Return what the family does."""
+        assert isinstance(self.family, Blending)  # otherwise no means are made
+        return self.family.pieces(file)
+
     def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
         """Join as the family does."""
         assert isinstance(self.family, Blending)  # otherwise no means are made

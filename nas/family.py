@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 import torch
 
+from compression.mean import pieces
 from compression.nets.activations import in_integers
 from compression.nets.export import export, lowered_plan
 from compression.nets.layers import empty_weights, lower
@@ -208,6 +209,10 @@ class Networks:
     def means_of(self) -> Means:
         """Means are made of finished networks: a trial's answers are too far from those after long training."""
         return "finished"
+
+    def pieces(self, file: Artifact) -> Mapping[str, int]:
+        """Return what a file is made of: bytes by content."""
+        return pieces(file.model)
 
     def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
         """Return the file of a mean."""

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from compression.graph import Graph
-from compression.mean import mean_file
+from compression.mean import mean_file, pieces
 from engine.artifact import Artifact
 from engine.errors import ArtifactError
 
@@ -38,7 +38,33 @@ def test_what_files_have_alike_is_written_once():
     one = file_of(weights)
     made = onnx.load_model_from_string(mean_file([one, one, one], [0.5, 0.25, 0.25]))
     assert len(made.graph.initializer) == 1 + 3  # the weights, and the shares
+    assert [node.op_type for node in made.graph.node] == ["MatMul", "Softmax", *["Mul"] * 3, "Sum"]
     assert mean_file([one, one], [0.5, 0.5]) == mean_file([one, one], [0.5, 0.5])
+
+
+def test_steps_alike_are_shared_until_files_differ(files):
+    def after(file):
+        model = onnx.load_model_from_string(file)
+        model.graph.node.insert(0, onnx.helper.make_node("Relu", ["x"], ["r"]))
+        model.graph.node[1].input[0] = "r"
+        return model.SerializeToString()
+
+    made = onnx.load_model_from_string(mean_file([after(file) for file in files], [0.5, 0.25, 0.25]))
+    kinds = [node.op_type for node in made.graph.node]
+    assert (kinds.count("Relu"), kinds.count("MatMul"), kinds.count("Softmax")) == (1, 3, 3)
+    rows = {"x": np.random.default_rng(1).normal(size=(50, 3)).astype(np.float32)}
+    parts = zip((0.5, 0.25, 0.25), files, strict=True)
+    expected = sum(share * Artifact(after(file)).outputs(rows) for share, file in parts)
+    assert Artifact(made.SerializeToString()).outputs(rows) == pytest.approx(expected, abs=1e-6)
+
+
+def test_pieces_foretell_the_length_of_a_mean(files):
+    same = file_of(np.ones((3, 2)))
+    for chosen in ([files[0], files[1]], files, [same, same, files[0]]):
+        assert all(sum(pieces(file).values()) == len(file) for file in chosen)
+        together = dict(entry for file in chosen for entry in pieces(file).items())
+        length = len(mean_file(chosen, [0.5, 0.25, 0.25][: len(chosen)]))
+        assert 0 < length - sum(together.values()) < 80 * len(chosen)
 
 
 def test_the_versions_are_the_highest_of_the_files(files):

@@ -7,7 +7,7 @@ from toy import toy_data
 
 from engine.answers import Answers
 from engine.artifact import Artifact
-from engine.blends import LEAST_GAIN, MEMBERS, Blends
+from engine.blends import JOINT, LEAST_GAIN, MEMBERS, Blends
 from engine.data import Dataset
 from engine.errors import ArtifactError
 from engine.front import Front
@@ -26,6 +26,9 @@ class Joining:
 
     def macs(self, candidate):
         return 1000 * (1 + candidate["n"])
+
+    def pieces(self, file):
+        return {file.sha256: file.size}
 
     def join(self, blend, data, *, files, answers):
         self.joined.append((files, answers))
@@ -75,7 +78,7 @@ def test_means_err_less_than_the_front_at_every_size(tmp_path, data):
         assert 2 <= len(blend.shares) <= MEMBERS
         assert sum(blend.shares.values()) == pytest.approx(1)
         assert list(blend.shares.values()) == sorted(blend.shares.values(), reverse=True)
-        assert blend.values["bytes"] == sum(point.values["bytes"] for point in blend.points)
+        assert blend.values["bytes"] == sum(point.values["bytes"] + JOINT for point in blend.points)
         assert [point.candidate for point in blend.points] == list(blend.shares)
         assert [file.sha256 for file in blend.files] == [point.sha256 for point in blend.points]
 

@@ -7,7 +7,7 @@ import pytest
 from toy import Toy, toy_data
 
 from compression.graph import Graph
-from compression.mean import mean_file
+from compression.mean import mean_file, pieces
 from compression.nets.train import Recipe
 from engine.artifact import Artifact
 from engine.checks import artifact_checks, family_checks
@@ -108,6 +108,9 @@ class Mixed(Toy):
     def __init__(self, *, is_wrong=False, **given):
         super().__init__(**given)
         object.__setattr__(self, "is_wrong", is_wrong)
+
+    def pieces(self, file):
+        return pieces(file.model)
 
     def join(self, blend, data, *, files, answers):
         shares = list(shares_of(blend).values())[:: -1 if self.is_wrong else 1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from finishing import Counting, Search
 
-from compression.mean import mean_file
+from compression.mean import mean_file, pieces
 from engine.artifact import Artifact
 from engine.blends import Blends
 from engine.member import Members
@@ -30,6 +30,9 @@ class Averaging(Counting):
 
     def describe(self, point, trials):
         return {"description": "mean", "steps": []} if is_blend(point.candidate) else super().describe(point, trials)
+
+    def pieces(self, file):
+        return pieces(file.model)
 
     def join(self, blend, data, *, files, answers):
         error = error_of(answers, data.valid(0), metric="accuracy", task="classification")
