@@ -141,8 +141,18 @@ class _Compact(BaseEstimator):  # type: ignore[misc]
         path.with_name(f"{path.stem}.card.json").write_text(card)
         return path
 
-    def _searched(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any, times: Any) -> Loaded:  # noqa: N803
-        """Search, keep the finished files, and choose one."""
+    def _searched(
+        self,
+        X: Any,  # noqa: N803
+        y: np.ndarray,
+        sample_weight: Any,
+        groups: Any,
+        times: Any,
+    ) -> tuple[Loaded, KeyboardInterrupt | None]:
+        """Search, keep the finished files, and choose one; return the rows, and what ended the search early.
+
+        That is raised once the estimator is fitted: what is found so far can be used.
+        """
         from automl.search import run
         from engine.load import DataSettings, load_frame
 
@@ -165,9 +175,7 @@ class _Compact(BaseEstimator):  # type: ignore[misc]
         self.artifact_ = _chosen(self.members_).artifact
         self._cells = Cells.of(self.artifact_, [str(name) for name in frame.columns])
         self._columns = frame.columns if hasattr(self, "feature_names_in_") else None
-        if found.stop is not None:
-            raise found.stop  # what is found so far can be used
-        return loaded
+        return loaded, found.stop
 
     def _settings(self, seed: int, folder: str) -> Settings:
         from automl.settings import DEFAULT_METRIC, Settings
@@ -267,10 +275,12 @@ class CompactClassifier(ClassifierMixin, _Compact):  # type: ignore[misc]
         """
         labels = targets_of(self, y)
         check_classification_targets(labels)
-        loaded = self._searched(X, labels, sample_weight, groups, times)
+        loaded, stop = self._searched(X, labels, sample_weight, groups, times)
         self.classes_ = np.unique(labels)
         names = list(loaded.dataset.signature.classes)
         self._places = [names.index(name) for name in as_text(pd.Series(self.classes_))]
+        if stop is not None:
+            raise stop
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -336,7 +346,9 @@ class CompactRegressor(RegressorMixin, _Compact):  # type: ignore[misc]
         Raises:
             EngineError: For tables, targets or settings that cannot be used.
         """
-        self._searched(X, targets_of(self, y), sample_weight, groups, times)
+        _, stop = self._searched(X, targets_of(self, y), sample_weight, groups, times)
+        if stop is not None:
+            raise stop
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803

@@ -21,6 +21,7 @@ from engine.splits import Partition, divide
 __all__ = ["DataSettings", "Loaded", "load", "load_frame"]
 
 BLOCK_ROWS = 2048  # read as float64 at a time
+MANY_CLASSES = 10  # of whole numbers: more may be meant as values
 
 
 @final
@@ -109,7 +110,8 @@ def _divided(raw: Raw, settings: DataSettings, seed: int) -> Loaded:
     rows = everything.take(pool)
     signature = _signature(raw, target, rows, splits[0])
     leaks = give_away_notes(rows, _names(signature), classification=bool(target.classes))
-    notes = (*raw.notes, *_class_notes(target, partition), *shared, *leaks)
+    is_plain = settings.task is None and signature.kind == "table"
+    notes = (*raw.notes, *_class_notes(target, partition, is_plain=is_plain), *shared, *leaks)
     test = everything.take(partition.test) if len(partition.test) else None
     protected = {name: texts[partition.test] for name, texts in raw.protected.items()}
     return Loaded(Dataset(signature, rows, splits), test, notes, _source(settings), raw.columns, protected)
@@ -171,14 +173,21 @@ def _check_classes(target: Target, partition: Partition) -> None:
         )
 
 
-def _class_notes(target: Target, partition: Partition) -> Iterator[str]:
+def _class_notes(target: Target, partition: Partition, *, is_plain: bool) -> Iterator[str]:
     if not target.classes:
         return
+    if is_plain and len(target.classes) > MANY_CLASSES and all(map(_is_number, target.classes)):
+        count = len(target.classes)
+        yield f"The target holds {count} different whole numbers, read as classes; data.task=regression reads values."
     for number, split in enumerate(partition.splits):
         lost = np.setdiff1d(target.y[partition.pool], target.y[split.train])
         if len(lost):
             names = ", ".join(target.classes[index] for index in lost)
             yield f"Fold {number} trains without rows of {names}."
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
 
 
 def _names(signature: Signature) -> tuple[str, ...]:

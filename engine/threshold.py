@@ -114,7 +114,9 @@ def check_threshold(settings: ThresholdSettings, signature: Signature) -> None:
         lengths = [len(row) for row in settings.costs]
         if lengths != [classes] * classes:
             named = ", ".join(signature.classes[:10])
-            problems.append(f"threshold.costs must be {classes} rows of {classes} numbers ({named}), got {lengths}.")
+            problems.append(
+                f"threshold.costs must be {classes} rows of {classes} numbers ({named}), got rows of {lengths}."
+            )
         elif any(row[n] > min(row) for n, row in enumerate(settings.costs)):
             problems.append(
                 "threshold.costs must cost least on the diagonal: a row is a true class, a column an answer."

@@ -2,6 +2,7 @@
 
 import pickle  # noqa: TID251
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 
-import automl
+import automl.search
 from automl import CompactClassifier, CompactRegressor
 from engine.artifact import Artifact
 from engine.errors import SettingsError, StudyError
@@ -152,6 +153,22 @@ def test_directions_are_kept(data):
 def test_it_works_in_cross_validation(data):
     frame, y = data
     assert cross_val_score(CompactClassifier(budget=2), frame, y, cv=2, scoring="roc_auc").min() > 0.75
+
+
+@pytest.mark.parametrize("kind", [CompactClassifier, CompactRegressor])
+def test_what_was_found_before_ctrl_c_predicts(data, monkeypatch, kind):
+    searched = automl.search.run
+
+    def interrupted(*given, **named):
+        return replace(searched(*given, **named), stop=KeyboardInterrupt())
+
+    monkeypatch.setattr("automl.search.run", interrupted)
+    x, y = data
+    target = y if kind is CompactClassifier else np.arange(len(x)) + 0.5
+    model = kind(budget=2)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, target)
+    assert len(model.predict(x)) == len(x)
 
 
 def test_errors_say_what_to_do(data):

@@ -117,6 +117,16 @@ def test_tables_that_cannot_be_used(x, message):
         as_frame(x)
 
 
+def test_many_whole_numbers_as_a_target_are_told_to_be_classes():
+    frame = pd.DataFrame({"age": range(240)})
+    many, few = np.arange(240) % 12 + 3, np.arange(240) % 10
+    told = "The target holds 12 different whole numbers, read as classes; data.task=regression reads values."
+    assert told in load_frame(frame, many).notes
+    asked = DataSettings("frame", task="classification")
+    for target, settings in ((few, None), (many, asked), ([f"{n} rings" for n in many], None)):
+        assert not any("read as classes" in note for note in load_frame(frame, target, settings=settings).notes)
+
+
 def test_columns_that_do_not_fit_the_rows():
     frame, y = table()
     with pytest.raises(DataError) as caught:

@@ -92,7 +92,7 @@ def test_a_card_that_decides_nothing_leaves_the_most_probable_class(told):
         ({"metric": "auc"}, TWO, r"threshold\.metric must judge labels \(f1, mcc, balanced_accuracy\), got auc\."),
         ({"metric": "f1_marco"}, TWO, r"metric must be one of .* did you mean 'f1_macro'\?"),
         ({"metric": "f1"}, THREE, r"threshold\.metric needs two classes, got 3: give threshold\.costs\."),
-        ({"costs": [[0, 1]]}, TWO, r"threshold\.costs must be 2 rows of 2 numbers \(no, yes\), got \[2\]\."),
+        ({"costs": [[0, 1]]}, TWO, r"threshold\.costs must be 2 rows of 2 numbers \(no, yes\), got rows of \[2\]\."),
         ({"costs": [[1, 0], [1, 0]]}, TWO, r"threshold\.costs must cost least on the diagonal"),
     ],
 )
