@@ -6,14 +6,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from automl.lesson import Lesson
-from automl.preparation import for_trees
-from automl.table import Table, table_of
+from automl.judges import JUDGES, Hearing, judged, shares
+from automl.table import table_of
 from automl.targets import Targets
 from engine.data import Dataset
 from engine.errors import RecordError
@@ -22,11 +20,8 @@ from engine.lock import locked
 __all__ = ["EVERYTHING", "opinions"]
 
 PARTS = 4  # of the training rows, where there are no folds to divide them by
-TREES, LEAVES, RATE = 150, 24, 0.06
-RANDOM_TREES, RANDOM_STEP, RANDOM_ROWS = 100, 20, 20_000
 MOST_ROWS = 60_000  # that one of the models is trained on
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the randomised trees, the best of which is taken
-TINY = 1e-6
+SCREEN_ROWS = 400  # about which the first models must have been asked before one of them may be left out
 LEAST_ROWS = 200  # below which opinions are worth less than labels
 LEAST_FOLDS = 3  # so that a model which saw two of them less has rows left
 PATIENCE_SECONDS = 0.1
@@ -41,8 +36,8 @@ _known: WeakKeyDictionary[Dataset, dict[int, np.ndarray]] = WeakKeyDictionary()
 def opinions(data: Dataset, fold: int, seed: int, goes_on: Callable[[], bool] = lambda: True) -> np.ndarray | None:
     """Return out-of-fold opinions about the training rows of a fold.
 
-    One bag of boosted trees and of extremely randomised trees tells all folds: each model is told to one fold about
-    rows that it did not see, and saw none of that fold's validation rows. Where rows are validated in folds, a model
+    One bag of models of several kinds tells all folds: each model is told to one fold about rows that it did not see,
+    and saw none of that fold's validation rows. Where rows are validated in folds, a model
     leaves out two of them, and tells each about the other. The first process that needs the bag makes it, others wait
     for it; it is kept beside the data.
 
@@ -99,21 +94,40 @@ def _made(data: Dataset, seed: int, goes_on: Callable[[], bool]) -> np.ndarray |
     """Return opinions, float32, shape (n_folds + 1, n_rows, n_outputs), NaN where there is none; None without time."""
     table, count = table_of(data), len(data.splits)
     targets = Targets(table.y, table.weight, len(table.signature.classes))
-    shape = (2, count + 1, len(data.rows), max(targets.classes, 1))
-    total, times = np.zeros(shape), np.zeros((count + 1, len(data.rows), 1))
-    for inside, outside, heard in _divided(data, targets, seed):
+    kinds = tuple(JUDGES)
+    total, times = np.zeros(0), np.zeros((count + 1, len(data.rows), 1))
+    for number, (inside, outside, heard) in enumerate(_divided(data, targets, seed)):
         if not goes_on():
             return None
-        judged = _judged(table, targets, inside, outside, seed, goes_on)
+        found = judged(kinds, Hearing(table, targets, inside, outside, seed, goes_on))
+        if not number:
+            kinds, found = _screened(kinds, found, np.searchsorted(outside, heard[0][1]), targets.take(heard[0][1]))
+            total = np.zeros((len(kinds), count + 1, len(data.rows), found.shape[-1]))
         for fold, rows in heard:
-            total[:, fold, rows] += judged[:, np.searchsorted(outside, rows)]
+            total[:, fold, rows] += found[:, np.searchsorted(outside, rows)]
             times[fold, rows] += 1
-        total[:, EVERYTHING, outside] += judged
+        total[:, EVERYTHING, outside] += found
         times[EVERYTHING, outside] += 1
     if not goes_on():
         return None
-    both = total / np.where(times, times, np.nan)
-    return np.stack([_mixed(both[:, fold], targets) for fold in range(count + 1)]).astype(np.float32)
+    opinions = total / np.where(times, times, np.nan)
+    return np.stack([_mixed(opinions[:, fold], targets) for fold in range(count + 1)]).astype(np.float32)
+
+
+def _screened(
+    kinds: tuple[str, ...], found: np.ndarray, places: np.ndarray, targets: Targets
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Leave out kinds of models that the best mixture about many rows has no use for: the others are trained."""
+    if len(places) < SCREEN_ROWS:
+        return kinds, found
+    kept = np.flatnonzero(shares(found[:, places], targets))
+    return tuple(kinds[place] for place in kept), found[kept]
+
+
+def _mixed(opinions: np.ndarray, targets: Targets) -> np.ndarray:
+    """Return the mixture of models that errs least where there are opinions, NaN elsewhere."""
+    rows = np.flatnonzero(~np.isnan(opinions[0, :, 0]))
+    return np.asarray(np.tensordot(shares(opinions[:, rows], targets.take(rows)), opinions, 1))
 
 
 def _divided(data: Dataset, targets: Targets, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, Sequence[Heard]]]:
@@ -141,67 +155,3 @@ def _divided(data: Dataset, targets: Targets, seed: int) -> Iterator[tuple[np.nd
 
 def _few(inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return inside if len(inside) <= MOST_ROWS else np.sort(rng.choice(inside, MOST_ROWS, replace=False))
-
-
-def _mixed(both: np.ndarray, targets: Targets) -> np.ndarray:
-    """Return the mixture of boosted and randomised trees that errs least where there are opinions."""
-    rows = np.flatnonzero(~np.isnan(both[0, :, 0]))
-    mixtures = [(1 - share) * both[0] + share * both[1] for share in SHARES]
-    losses = [_loss(mixture[rows], targets.take(rows)) for mixture in mixtures]
-    return np.asarray(mixtures[int(np.argmin(losses))])
-
-
-def _loss(found: np.ndarray, targets: Targets) -> float:
-    """Return the mean log loss, or the mean squared error."""
-    if not targets.classes:
-        return float(np.average((found[:, 0] - targets.y) ** 2, weights=targets.weight))
-    chosen = np.clip(found[np.arange(len(found)), targets.y], TINY, 1.0)
-    return float(np.average(-np.log(chosen), weights=targets.weight))
-
-
-def _judged(
-    table: Table,
-    targets: Targets,
-    inside: np.ndarray,
-    outside: np.ndarray,
-    seed: int,
-    goes_on: Callable[[], bool],
-) -> np.ndarray:
-    """Return the opinions of boosted and of randomised trees, shape (2, n_outside, n_outputs)."""
-    from automl.models.boosting import boosted
-
-    known, rows = targets.take(inside), table.columns.take(inside)
-    preparation = for_trees(table, rows, known, rare=1, order="target")
-    x, new = (preparation.apply(part).astype(np.float32) for part in (rows, table.columns.take(outside)))
-    lesson = Lesson(table, rows, known, np.zeros(1), "", seed, goes_on=goes_on)
-    limits = {
-        "num_leaves": LEAVES,
-        "learning_rate": RATE,
-        "max_bin": 255,
-        "min_data_in_leaf": max(1, min(20, len(x) // 20)),
-        "lambda_l2": 2.0,
-        "feature_fraction": 0.7,
-        "bagging_fraction": 0.8,
-        "bagging_freq": 1,
-    }
-    first = boosted(x, lesson, limits, TREES).predict(new)
-    return np.stack([first, _by_random_trees(x, known, new, lesson)])
-
-
-def _by_random_trees(x: np.ndarray, known: Targets, new: np.ndarray, lesson: Lesson) -> np.ndarray:
-    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
-
-    few = np.linspace(0, len(x) - 1, min(len(x), RANDOM_ROWS)).astype(np.int64)
-    kind: Any = ExtraTreesClassifier if known.classes else ExtraTreesRegressor
-    model = kind(
-        min_samples_leaf=3, max_features=0.6, random_state=lesson.seed % 2**31, n_jobs=1, warm_start=True
-    )  # in steps it grows the same trees
-    for trees in range(RANDOM_STEP, RANDOM_TREES + 1, RANDOM_STEP):
-        model.set_params(n_estimators=trees).fit(x[few], known.y[few], sample_weight=known.weight[few])
-        if not lesson.goes_on():
-            break
-    if not known.classes:
-        return np.asarray(model.predict(new))[:, None]
-    found = np.zeros((len(new), known.classes))
-    found[:, np.asarray(model.classes_, np.int64)] = model.predict_proba(new)
-    return found

@@ -154,12 +154,12 @@ def test_each_row_is_judged_by_models_that_did_not_see_it_and_the_bag_is_made_on
     data = mixed(300, folds=5).save(tmp_path)
     asked = []
 
-    def judged(table, targets, inside, outside, seed, goes_on):
-        assert not np.intersect1d(inside, outside).size
-        asked.append(outside)
-        return np.tile([0.3, 0.7], (2, len(outside), 1))
+    def judged(kinds, hearing):
+        assert not np.intersect1d(hearing.inside, hearing.outside).size
+        asked.append(hearing.outside)
+        return np.tile([0.3, 0.7], (len(kinds), len(hearing.outside), 1))
 
-    monkeypatch.setattr(teacher, "_judged", judged)
+    monkeypatch.setattr(teacher, "judged", judged)
     told = [teacher.opinions(data, fold, 3) for fold in (0, 1, 2, 3, 4, teacher.EVERYTHING)]
     assert len(asked) == 10  # a model for each pair of folds
     assert [len(found) for found in told] == [*(len(split.train) for split in data.splits), len(data.rows)]
