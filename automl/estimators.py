@@ -2,224 +2,26 @@
 
 from __future__ import annotations
 
-import copy
-import json
-import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
 
-from automl.cells import FEW_ROWS, Cells
-from automl.checked import cells_of, features_of, targets_of
-from engine.artifact import Artifact
-from engine.errors import StudyError
-from engine.front import Front
-from engine.inputs import table_inputs
+from automl.checked import targets_of
+from automl.compact import Compact
 from engine.loaders.columns import as_text
-from engine.member import Member
-from engine.trial import Point
 
 if TYPE_CHECKING:
-    from automl.settings import Settings
-    from engine.load import Loaded
+    from engine.threshold import ThresholdSettings
 
 __all__ = ["CompactClassifier", "CompactRegressor"]
 
 
-class _Compact(BaseEstimator):  # type: ignore[misc]
-    """What both estimators share; use one of them.
-
-    Args:
-        seconds: For the whole fit; None for no limit but the budget.
-        budget: Trials to train.
-        metric: Error that is minimised, such as `auc`, `log_loss`, `rmse` or any scorer of scikit-learn; None for what
-            suits the targets.
-        max_bytes: No file is longer; None for no limit.
-        monotone: From column to +1 or -1: the answer never falls, or never rises, with that column.
-        workers: Processes; 1 searches in this one.
-        run: Folder in which the whole search is recorded, and from which it goes on; None leaves nothing on disk.
-        random_state: Seed of splits, search and training. With the same one, and no `seconds`, files repeat.
-        verbose: Whether progress is shown.
-    """
-
-    _task: Literal["classification", "regression"]
-    members_: tuple[Member, ...]
-    front_: Front
-    artifact_: Artifact
-    _cells: Cells | None
-    _columns: pd.Index | None
-
-    def __init__(
-        self,
-        *,
-        seconds: float | None = None,
-        budget: int = 100,
-        metric: str | None = None,
-        max_bytes: int | None = 262_144,
-        monotone: Mapping[str, int] | None = None,
-        workers: int = 1,
-        run: str | None = None,
-        random_state: Any = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.seconds = seconds
-        self.budget = budget
-        self.metric = metric
-        self.max_bytes = max_bytes
-        self.monotone = monotone
-        self.workers = workers
-        self.run = run
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def leaderboard(self) -> pd.DataFrame:
-        """Return the finished files, most accurate on validation rows first.
-
-        Returns:
-            One row a file: `error` (of the metric, on validation rows; lower is better), `bytes`, `latency_us` (of one
-            row on one thread, measured now), `coding`, `description`, and whether it `is_chosen`.
-        """
-        check_is_fitted(self)
-        rows = []
-        for member in self.members_:
-            card = member.artifact.card
-            rows.append(
-                {
-                    "error": member.point.values["error"],
-                    "bytes": member.artifact.size,
-                    "latency_us": _latency_us(member.artifact, self._example),
-                    "coding": card.get("coding"),
-                    "description": card.get("description"),
-                    "is_chosen": member.artifact.sha256 == self.artifact_.sha256,
-                }
-            )
-        return pd.DataFrame(rows)
-
-    def best_under(self, *, bytes: int) -> Self:
-        """Return this estimator with the most accurate file of at most this many bytes.
-
-        Raises:
-            StudyError: If every file is larger; it says how large the smallest is.
-        """
-        check_is_fitted(self)
-        return self._with(self.front_.best_under(bytes=bytes).sha256)
-
-    def smallest_within(self, *, error: float) -> Self:
-        """Return this estimator with the smallest file of at most this error on validation rows.
-
-        Raises:
-            StudyError: If every file errs more; it says how little the best errs.
-        """
-        check_is_fitted(self)
-        return self._with(self.front_.smallest_within(error=error).sha256)
-
-    def export(self, path: Path | str) -> Path:
-        """Write the chosen file, preparation and class names inside, with its card beside it.
-
-        Args:
-            path: A name that ends in .onnx, whose card is then called <name>.card.json; or a folder, for `model.onnx`
-                and `card.json`.
-
-        Returns:
-            The path of the model.
-        """
-        check_is_fitted(self)
-        path = Path(path)
-        if path.suffix != ".onnx":
-            return self.artifact_.save(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.artifact_.model)
-        card = json.dumps(dict(self.artifact_.card), indent=2, sort_keys=True)
-        path.with_name(f"{path.stem}.card.json").write_text(card)
-        return path
-
-    def _searched(
-        self,
-        X: Any,  # noqa: N803
-        y: np.ndarray,
-        sample_weight: Any,
-        groups: Any,
-        times: Any,
-    ) -> tuple[Loaded, KeyboardInterrupt | None]:
-        """Search, keep the finished files, and choose one; return the rows, and what ended the search early.
-
-        That is raised once the estimator is fitted: what is found so far can be used.
-        """
-        from automl.search import run
-        from engine.load import DataSettings, load_frame
-
-        seed = self.random_state
-        if not isinstance(seed, int | np.integer):
-            seed = check_random_state(seed).randint(2**31 - 1)
-        frame, weight = features_of(self, X, y, sample_weight)
-        data = DataSettings("frame", task=self._task, test_share=0.0)
-        loaded = load_frame(frame, y, settings=data, sample_weight=weight, groups=groups, times=times, seed=int(seed))
-        with tempfile.TemporaryDirectory() as folder:
-            found = run(self._settings(int(seed), self.run or f"{folder}/run"), loaded=loaded)
-        if not found.members:
-            raise StudyError("The search gave no file: " + (" ".join(found.notes) or "give it more seconds") + ".")
-        members = [_judged(member, folds=len(loaded.dataset.splits)) for member in found.members]
-        self.members_ = tuple(sorted(members, key=lambda member: (member.point.values["error"], member.artifact.size)))
-        self.front_ = Front.of(member.point for member in members)
-        self.notes_ = found.notes
-        self.metric_ = str(members[0].artifact.card["metric"])
-        self._example = loaded.dataset.rows.take(np.arange(1))
-        self.artifact_ = _chosen(self.members_).artifact
-        self._cells = Cells.of(self.artifact_, [str(name) for name in frame.columns])
-        self._columns = frame.columns if hasattr(self, "feature_names_in_") else None
-        return loaded, found.stop
-
-    def _settings(self, seed: int, folder: str) -> Settings:
-        from automl.settings import DEFAULT_METRIC, Settings
-        from engine.backends.settings import BackendSettings
-
-        return Settings(
-            seconds=self.seconds,
-            budget=self.budget,
-            metric=self.metric or DEFAULT_METRIC,
-            max_bytes=self.max_bytes,
-            monotone=self.monotone or {},
-            workers=self.workers,
-            backend=BackendSettings(name="serial" if self.workers == 1 else "processes"),
-            run=folder,
-            seed=seed,
-            quiet=not self.verbose,
-        )
-
-    def _with(self, sha256: str) -> Self:
-        found = copy.copy(self)
-        found.artifact_ = next(m.artifact for m in self.members_ if m.artifact.sha256 == sha256)
-        return found
-
-    def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Return what the chosen file answers, float64, shape (n_rows, n_outputs)."""
-        check_is_fitted(self)
-        rows = cells_of(self, X, self._columns, FEW_ROWS) if self._cells is not None else None
-        inputs = self._cells.read(rows) if self._cells is not None and rows is not None else None
-        if inputs is None:
-            frame, _ = features_of(self, X, None, None)
-            inputs = table_inputs(self.artifact_, frame)
-        return self.artifact_.outputs(inputs).astype(np.float64)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        tags.target_tags.required = True
-        return tags
-
-
 @final
-class CompactClassifier(ClassifierMixin, _Compact):  # type: ignore[misc]
+class CompactClassifier(ClassifierMixin, Compact):  # type: ignore[misc]
     """Classification of tables by one small ONNX file, searched for.
 
     Args:
@@ -228,6 +30,15 @@ class CompactClassifier(ClassifierMixin, _Compact):  # type: ignore[misc]
         metric: Error that is minimised; by default `auc` for two classes and `log_loss` for more.
         max_bytes: No file is longer; None for no limit.
         monotone: From column to +1 or -1: the probability of the second class never falls, or never rises, with it.
+        families: Of models, such as `["linear", "additive", "boosting"]`; None for all.
+        types: What columns are where the values suggest something else, from column to `number`, `category`, `boolean`,
+            `date` or `date:%d.%m.%Y`.
+        missing_codes: Values that stand for missing: in all columns, or from column to its own.
+        forbid: Columns that must not be inputs; the card of the file tells them.
+        threshold: Metric of labels, such as `f1` or `balanced_accuracy`, by which `predict` answers the second of two
+            classes from another probability on than 1/2; None for the most probable class.
+        costs: What each answer costs, in place of `threshold`: a row for each true class, in it a number for each
+            answer, in the order of `classes_`; `predict` answers what costs least.
         workers: Processes; 1 searches in this one.
         run: Folder in which the whole search is recorded, and from which it goes on; None leaves nothing on disk.
         random_state: Seed of splits, search and training. With the same one, and no `seconds`, files repeat.
@@ -252,6 +63,43 @@ class CompactClassifier(ClassifierMixin, _Compact):  # type: ignore[misc]
 
     _task = "classification"
 
+    def __init__(
+        self,
+        *,
+        seconds: float | None = None,
+        budget: int = 100,
+        metric: str | None = None,
+        max_bytes: int | None = 262_144,
+        monotone: Mapping[str, int] | None = None,
+        families: Sequence[str] | None = None,
+        types: Mapping[str, str] | None = None,
+        missing_codes: Sequence[float | str] | Mapping[str, Sequence[float | str]] | None = None,
+        forbid: Sequence[str] | None = None,
+        threshold: str | None = None,
+        costs: Sequence[Sequence[float]] | None = None,
+        workers: int = 1,
+        run: str | None = None,
+        random_state: Any = 0,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            seconds=seconds,
+            budget=budget,
+            metric=metric,
+            max_bytes=max_bytes,
+            monotone=monotone,
+            families=families,
+            types=types,
+            missing_codes=missing_codes,
+            forbid=forbid,
+            workers=workers,
+            run=run,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.threshold = threshold
+        self.costs = costs
+
     def fit(
         self,
         X: Any,  # noqa: N803
@@ -275,10 +123,9 @@ class CompactClassifier(ClassifierMixin, _Compact):  # type: ignore[misc]
         """
         labels = targets_of(self, y)
         check_classification_targets(labels)
-        loaded, stop = self._searched(X, labels, sample_weight, groups, times)
         self.classes_ = np.unique(labels)
-        names = list(loaded.dataset.signature.classes)
-        self._places = [names.index(name) for name in as_text(pd.Series(self.classes_))]
+        loaded, stop = self._searched(X, labels, sample_weight, groups, times)
+        self._places = self._places_in(loaded.dataset.signature.classes)
         if stop is not None:
             raise stop
         return self
@@ -289,13 +136,28 @@ class CompactClassifier(ClassifierMixin, _Compact):  # type: ignore[misc]
         return np.asarray(outputs / outputs.sum(axis=1, keepdims=True))
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Return the most probable label of each row, shape (n_rows,)."""
-        places = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[places])
+        """Return a label for each row, shape (n_rows,): the most probable one, unless there is a threshold or costs."""
+        outputs = self._outputs(X)
+        return np.asarray(self.classes_[np.argsort(self._places)[self.artifact_.decision.labels(outputs)]])
+
+    def _places_in(self, classes: Sequence[str]) -> list[int]:
+        """Return where the classes stand among those of a file."""
+        names = list(classes)
+        return [names.index(name) for name in as_text(pd.Series(self.classes_))]
+
+    def _threshold(self, classes: Sequence[str]) -> ThresholdSettings:
+        """Return how labels are chosen, with costs in the order of the file's answers."""
+        from engine.threshold import ThresholdSettings
+
+        costs = None if self.costs is None else [[float(cost) for cost in row] for row in self.costs]
+        if costs is not None and [len(row) for row in costs] == [len(classes)] * len(classes):
+            order = np.argsort(self._places_in(classes))
+            costs = [[costs[true][answer] for answer in order] for true in order]
+        return ThresholdSettings(self.threshold, costs)
 
 
 @final
-class CompactRegressor(RegressorMixin, _Compact):  # type: ignore[misc]
+class CompactRegressor(RegressorMixin, Compact):  # type: ignore[misc]
     """Regression on tables by one small ONNX file, searched for.
 
     Args:
@@ -304,6 +166,11 @@ class CompactRegressor(RegressorMixin, _Compact):  # type: ignore[misc]
         metric: Error that is minimised; by default `rmse`.
         max_bytes: No file is longer; None for no limit.
         monotone: From column to +1 or -1: the value never falls, or never rises, with it.
+        families: Of models, such as `["linear", "additive", "boosting"]`; None for all.
+        types: What columns are where the values suggest something else, from column to `number`, `category`, `boolean`,
+            `date` or `date:%d.%m.%Y`.
+        missing_codes: Values that stand for missing: in all columns, or from column to its own.
+        forbid: Columns that must not be inputs; the card of the file tells them.
         workers: Processes; 1 searches in this one.
         run: Folder in which the whole search is recorded, and from which it goes on; None leaves nothing on disk.
         random_state: Seed of splits, search and training. With the same one, and no `seconds`, files repeat.
@@ -354,28 +221,3 @@ class CompactRegressor(RegressorMixin, _Compact):  # type: ignore[misc]
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return the value of each row, float64, shape (n_rows,)."""
         return np.asarray(self._outputs(X)[:, 0])
-
-
-def _judged(member: Member, *, folds: int) -> Member:
-    """Return a member whose error is that of all folds: the finished file's own is measured on one of them."""
-    if folds == 1:
-        return member
-    values = {**member.searched.values, "bytes": float(member.artifact.size)}
-    return replace(member, point=Point(member.point.candidate, values, member.artifact.sha256))
-
-
-def _chosen(members: tuple[Member, ...]) -> Member:
-    """Return the smallest member within a standard error of the best on validation rows.
-
-    Source: Breiman et al. (1984), Classification and Regression Trees, section 3.4.3: the one-standard-error rule;
-    differs in that bytes stand for complexity.
-    """
-    best = members[0]
-    reach = best.point.values["error"] + best.point.values.get("error_se", 0.0)
-    return min((m for m in members if m.point.values["error"] <= reach), key=lambda member: member.artifact.size)
-
-
-def _latency_us(artifact: Artifact, example: Any) -> float:
-    from engine.score import latency_us
-
-    return round(latency_us(artifact, example), 1)

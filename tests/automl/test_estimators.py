@@ -14,7 +14,7 @@ from sklearn.model_selection import cross_val_score
 import automl.search
 from automl import CompactClassifier, CompactRegressor
 from engine.artifact import Artifact
-from engine.errors import SettingsError, StudyError
+from engine.errors import DataError, SettingsError, StudyError
 from engine.inputs import table_inputs
 
 
@@ -150,6 +150,59 @@ def test_directions_are_kept(data):
         assert (np.diff(shares) >= -1e-6).all()
 
 
+def test_what_is_said_of_columns_reaches_the_file(data):
+    frame, y = data
+    coded = frame.assign(income=frame.income.fillna(-9), zip=np.arange(len(frame)) % 3)
+    model = CompactClassifier(
+        budget=3,
+        families=["linear", "additive"],
+        types={"zip": "category"},
+        missing_codes={"income": [-9]},
+        forbid=["age"],
+    ).fit(coded, y)
+    card = model.artifact_.card
+    assert {column["name"]: column["kind"] for column in card["columns"]} == {
+        "income": "number",
+        "town": "category",
+        "owner": "boolean",
+        "zip": "category",
+    }
+    assert card["forbidden_columns"] == ["age"]
+    assert all(member.point.candidate["family"] in ("linear", "additive") for member in model.members_)
+    missing = coded.assign(income=np.nan)
+    assert np.array_equal(model.predict_proba(coded.assign(income=-9)), model.predict_proba(missing))
+    assert np.array_equal(model.predict_proba(coded.assign(age=0)), model.predict_proba(coded))
+
+
+def test_costs_move_the_labels_and_are_in_the_order_of_the_classes(data):
+    frame, y = data
+    labels = np.where(y == "paid", 2, 10)  # as text 10 comes before 2
+    dear = CompactClassifier(budget=2, costs=[[0, 1], [50, 0]]).fit(frame, labels)  # a 10 that is called 2 is dear
+    cheap = CompactClassifier(budget=2, costs=[[0, 50], [1, 0]]).fit(frame, labels)
+    assert dear.classes_.tolist() == [2, 10]
+    assert (dear.predict(frame) == 10).mean() > (labels == 10).mean() > (cheap.predict(frame) == 10).mean()
+    assert ((dear.predict(frame) == 2) & (labels == 10)).sum() <= 2
+
+
+def test_costs_of_three_classes_decide_row_by_row():
+    frame, _ = loans(300)
+    labels = np.array(["b", "a", "c"])[np.digitize(frame.income.fillna(50) + 8 * np.sin(np.arange(300)), [42, 58])]
+    costs = [[0, 1, 1], [9, 0, 9], [1, 1, 0]]
+    model = CompactClassifier(budget=2, costs=costs).fit(frame, labels)
+    expected = model.predict_proba(frame) @ np.array(costs)
+    assert (model.predict(frame) == model.classes_[expected.argmin(axis=1)]).all()
+    assert (model.predict(frame) == "b").sum() > (model.predict_proba(frame).argmax(axis=1) == 1).sum()
+
+
+def test_a_threshold_is_chosen_by_a_metric_of_labels(data):
+    frame, y = data
+    model = CompactClassifier(budget=2, threshold="balanced_accuracy").fit(frame, y)
+    threshold = model.artifact_.card["decision"]["threshold"]
+    assert ((model.predict(frame) == "paid") == (model.predict_proba(frame)[:, 1] >= threshold)).all()
+    chosen = model.best_under(bytes=100_000)
+    assert set(chosen.predict(frame)) == {"lost", "paid"}
+
+
 def test_it_works_in_cross_validation(data):
     frame, y = data
     assert cross_val_score(CompactClassifier(budget=2), frame, y, cv=2, scoring="roc_auc").min() > 0.75
@@ -183,5 +236,13 @@ def test_errors_say_what_to_do(data):
         CompactClassifier(monotone={"incme": 1}).fit(frame, y)
     with pytest.raises(SettingsError, match="metric must be one of"):
         CompactClassifier(metric="rmse").fit(frame, y)
+    with pytest.raises(SettingsError, match="has no 'linaer'; did you mean 'linear'"):
+        CompactClassifier(families=["linaer"]).fit(frame, y)
+    with pytest.raises(SettingsError, match="costs must be 2 rows of 2 numbers"):
+        CompactClassifier(costs=[[0, 1, 1], [1, 0, 1]]).fit(frame, y)
+    with pytest.raises(SettingsError, match="exclude each other"):
+        CompactClassifier(threshold="f1", costs=[[0, 1], [1, 0]]).fit(frame, y)
+    with pytest.raises(DataError, match="agee"):
+        CompactClassifier(forbid=["agee"]).fit(frame, y)
     with pytest.raises(AttributeError, match="Compactor"):
         _ = automl.Compactor
