@@ -21,7 +21,7 @@ from typing import Literal, final
 import numpy as np
 
 from engine.command import settings_command
-from engine.errors import DataError
+from engine.errors import DataError, SettingsError
 from engine.objective import Objective, Problem
 from engine.samplers.registry import sampler_named
 from engine.space import Candidate, Choice, Space
@@ -74,6 +74,12 @@ class Settings:
     canonical: bool = True
     regret: bool = True
     out: str = ""
+
+    def __post_init__(self) -> None:
+        counts = {"seeds": self.seeds, "evaluations": self.evaluations}
+        problems = [f"{name} must be at least 1, got {count}." for name, count in counts.items() if count < 1]
+        if problems:
+            raise SettingsError("\n".join(problems))
 
 
 @final

@@ -111,3 +111,10 @@ def test_another_file_is_refused(tmp_path, capsys):
         read_table(short)
     assert main([f"table={short}"]) == 2
     assert "must hold each" in capsys.readouterr().err
+
+
+def test_no_searches_are_refused_before_the_table_is_read(capsys):
+    assert main(["table=none.csv.gz", "seeds=0", "evaluations=-3"]) == 2
+    told = capsys.readouterr().err
+    assert "seeds must be at least 1, got 0." in told
+    assert "evaluations must be at least 1, got -3." in told
