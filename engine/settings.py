@@ -6,7 +6,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, final
 
 import yaml
@@ -93,6 +93,16 @@ def from_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     return made
 
 
+def _below(kind: type, key: str) -> Iterator[str]:
+    """Yield where groups of settings, or groups in them, have this very key."""
+    for name, hint in typing.get_type_hints(kind).items():
+        for inner in (hint, *typing.get_args(hint)):
+            if isinstance(inner, type) and dataclasses.is_dataclass(inner):
+                if any(field.name == key for field in dataclasses.fields(inner)):
+                    yield f"{name}.{key}"
+                yield from (f"{name}.{rest}" for rest in _below(inner, key))
+
+
 def _build(kind: type, given: Any, where: str, problems: list[str], default: Any = None) -> Any:
     if isinstance(given, Written):
         given = given.value
@@ -107,8 +117,11 @@ def _build(kind: type, given: Any, where: str, problems: list[str], default: Any
         path = f"{where}.{key}" if where else str(key)
         if key not in known:
             hint = did_you_mean(str(key), known).replace("'", "")
+            below = list(_below(kind, str(key)))
             if where:
                 hint = hint.replace("did you mean ", f"did you mean {where}.")
+            if below:
+                hint = f"; did you mean {' or '.join(f'{where}.{inner}' if where else inner for inner in below)}?"
             problems.append(f"Unknown key {path}{hint} Known keys: {', '.join(sorted(known))}.")
             continue
         if isinstance(hints[key], type) and dataclasses.is_dataclass(hints[key]):

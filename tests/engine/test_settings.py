@@ -63,6 +63,7 @@ def test_what_is_meant_is_understood(key, value, became):
             {"data": {"name": "x", "row": 7}},
             r"Unknown key data\.row; did you mean data\.rows\? Known keys: columns, name",
         ),
+        ({"rows": 7}, r"Unknown key rows; did you mean data\.rows\? Known keys: budget, data, metric"),
         ({"data": {}}, r"data\.name must be given: add data\.name=\.\.\. to the command"),
         ({"data": "digits"}, "data must be a mapping of keys, got 'digits'"),
         ({"budget": "abc"}, "budget must be an integer, got 'abc'"),
