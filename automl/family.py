@@ -20,7 +20,7 @@ from automl.portfolio import portfolio
 from automl.space import MONOTONE, SCALES, TabularSettings, tabular_space
 from automl.table import table_of
 from automl.targets import Targets
-from automl.teacher import EVERYTHING, opinions
+from automl.teacher import EVERYTHING, LEAST_FOLDS, opinions
 from automl.writing import Paper, write
 from compression.mean import mean_file, pieces
 from engine.artifact import Artifact
@@ -113,6 +113,14 @@ class Tables:
     def pieces(self, file: Artifact) -> Mapping[str, int]:
         """Return what a file is made of: bytes by content."""
         return pieces(file.model)
+
+    def opinions(self, data: Dataset) -> np.ndarray | None:
+        """Return what the teacher says of validation rows of several folds, about classes."""
+        if self.signature.task != "classification" or len(data.splits) < LEAST_FOLDS:
+            return None
+        told = opinions(data, EVERYTHING, self.seed)
+        found = None if told is None else told[np.concatenate([np.asarray(split.valid) for split in data.splits])]
+        return None if found is None or np.isnan(found).any() else found
 
     def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
         """Return the file of a mean; of its importance of columns, the mean of that of its members."""

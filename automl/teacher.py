@@ -17,7 +17,7 @@ from engine.data import Dataset
 from engine.errors import RecordError
 from engine.lock import locked
 
-__all__ = ["EVERYTHING", "opinions"]
+__all__ = ["EVERYTHING", "LEAST_FOLDS", "opinions"]
 
 PARTS = 4  # of the training rows, where there are no folds to divide them by
 MOST_ROWS = 60_000  # that one of the models is trained on

@@ -13,6 +13,7 @@ from typing import Any, Protocol, final
 import numpy as np
 
 from engine.artifact import Artifact
+from engine.belief import BELIEVED, label_share, shrunk
 from engine.data import Dataset, Rows
 from engine.errors import ArtifactError
 from engine.family import Blending
@@ -82,6 +83,10 @@ class Blend:
 @dataclass(frozen=True, eq=False)
 class Blends:
     """Chooses means for a ladder of sizes, each 1.4 times as large as the one before.
+
+    Which files make a mean is chosen by their errors on validation rows. Where the family has opinions about these
+    rows, labels count in that choice only as far as they tell files apart by more than luck; whether a mean is better
+    than the front is told by the labels alone.
 
     Args:
         family: Writes their files.
@@ -223,7 +228,7 @@ class Blends:
         return self._files[point.candidate.key]
 
     def _quick_error(self, answers: np.ndarray) -> float:
-        """Return the mean error over folds, on some of their rows."""
+        """Return the mean error over folds, on some of their rows, by labels as far as they are believed."""
         return float(np.mean([self._error(answers[places], rows) for places, rows in self._few]))
 
     def _error(self, answers: np.ndarray, rows: Rows) -> float:
@@ -235,12 +240,27 @@ class Blends:
 
     @cached_property
     def _few(self) -> list[tuple[np.ndarray, Rows]]:
-        """Some validation rows of each fold, and where their answers stand."""
+        """Some validation rows of each fold, and where answers to them stand; with opinions, one a likely class."""
         total, start = sum(map(len, self._valid)), 0
+        opinions, share = self._believed
         found = []
         for rows in self._valid:
             count = max(1, min(len(rows), CHOSEN_ROWS * len(rows) // total))
             places = np.linspace(0, len(rows) - 1, count).astype(np.int64)
-            found.append((start + places, rows.take(places)))
+            some = rows.take(places)
+            if opinions is not None:
+                again, some = shrunk(some, opinions[start + places], share)
+                places = places[again]
+            found.append((start + places, some))
             start += len(rows)
         return found
+
+    @cached_property
+    def _believed(self) -> tuple[np.ndarray | None, float]:
+        """Opinions about the validation rows, fold after fold, and how much labels count against them."""
+        opinions = self.family.opinions(self.data) if self.metric in BELIEVED else None
+        if opinions is None:
+            return None, 1.0
+        y = np.concatenate([np.asarray(rows.y) for rows in self._valid])
+        share = label_share((self.answers.of(point) for point in self.answers.points), opinions, y)
+        return opinions, share

@@ -147,6 +147,14 @@ class Blending(Protocol):
         """Return what a file is made of: bytes by content. What several members have alike is in their mean once."""
         ...
 
+    def opinions(self, data: Dataset) -> np.ndarray | None:
+        """Return what models that did not see them say of all validation rows, fold after fold; None without any.
+
+        Returns:
+            Probabilities, float32, shape (n_validation_rows, n_classes).
+        """
+        ...
+
     def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
         """Return the one file of a mean, with what `finish` would tell in its card.
 

@@ -8,7 +8,7 @@ from toy import toy_data
 from engine.answers import Answers
 from engine.artifact import Artifact
 from engine.blends import JOINT, LEAST_GAIN, MEMBERS, Blends
-from engine.data import Dataset
+from engine.data import Dataset, Rows
 from engine.errors import ArtifactError
 from engine.front import Front
 from engine.score import error_of
@@ -21,14 +21,17 @@ class Joining:
 
     means_of = "tried"
 
-    def __init__(self, fails=False):
-        self.fails, self.joined = fails, []
+    def __init__(self, fails=False, opinions=None):
+        self.fails, self.joined, self.told = fails, [], opinions
 
     def macs(self, candidate):
         return 1000 * (1 + candidate["n"])
 
     def pieces(self, file):
         return {file.sha256: file.size}
+
+    def opinions(self, data):
+        return self.told
 
     def join(self, blend, data, *, files, answers):
         self.joined.append((files, answers))
@@ -122,6 +125,33 @@ def test_a_worse_file_may_have_a_small_share_and_small_files_make_means_too(tmp_
     assert any(max(blend.shares.values()) > 0.6 for blend in found)
     alone = [blend for blend in found if blend.values["bytes"] < 11_500]
     assert all(front.points[0].candidate not in blend.shares for blend in alone)
+
+
+def test_with_opinions_less_is_chosen_by_luck(tmp_path):
+    def loss(seed, *, is_told):
+        """Return the loss that the chosen mean is worth, which the labels do not tell."""
+        rng, plain = np.random.default_rng(seed), folds_of(toy_data(300), 3)
+        truth = rng.uniform(0.05, 0.95, len(plain.rows.y))
+        rows = Rows((rng.random(len(truth)) < truth).astype(np.int64), plain.rows.x)
+        data = Dataset(plain.signature, rows, plain.splits)
+        order = np.concatenate([split.valid for split in data.splits])
+        known, answers, points = truth[order], Answers(tmp_path / f"{seed} {is_told}"), []
+        for number in range(8):
+            ones = 1 / (1 + np.exp(rng.normal(size=len(known)) - np.log(known / (1 - known))))
+            told = np.stack([1 - ones, ones], 1).astype(np.float32)
+            error = error_of(told, data.rows.take(order), metric="log_loss", task="classification")
+            file = Artifact(b"%d" % number * 3000, {})
+            points.append(Point(Candidate.of({"n": number}), {"error": error, "bytes": 3000.0}, file.sha256))
+            answers.keep(points[-1], told, file)
+        opinions = np.stack([1 - known, known], 1) if is_told else None
+        blends = Blends(Joining(opinions=opinions), answers, data, "log_loss", 65_536)
+        (*_, blend) = blends.better_than(Front.of(points))
+        ones = sum(share * answers.of(p)[:, 1] for p, share in zip(blend.points, blend.shares.values(), strict=True))
+        return -np.mean(known * np.log(ones) + (1 - known) * np.log(1 - ones))
+
+    gains = [loss(seed, is_told=False) - loss(seed, is_told=True) for seed in range(8)]
+    assert np.mean(gains) > 0
+    assert min(gains) > -0.01
 
 
 def test_no_mean_where_one_file_says_all(tmp_path, data):

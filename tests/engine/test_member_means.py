@@ -34,6 +34,9 @@ class Averaging(Counting):
     def pieces(self, file):
         return pieces(file.model)
 
+    def opinions(self, data):
+        return None
+
     def join(self, blend, data, *, files, answers):
         error = error_of(answers, data.valid(0), metric="accuracy", task="classification")
         told = {"validation": {"error": error, "rows": len(data.valid(0))}}
