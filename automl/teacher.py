@@ -37,9 +37,9 @@ def opinions(data: Dataset, fold: int, seed: int, goes_on: Callable[[], bool] = 
     """Return out-of-fold opinions about the training rows of a fold.
 
     One bag of models of several kinds tells all folds: each model is told to one fold about rows that it did not see,
-    and saw none of that fold's validation rows. Where rows are validated in folds, a model
-    leaves out two of them, and tells each about the other. The first process that needs the bag makes it, others wait
-    for it; it is kept beside the data.
+    and saw none of that fold's validation rows. Where rows are validated in folds, a model leaves out two of them, and
+    tells each about the other. Only which kinds are worth training is told by one fold's rows to all. The first process
+    that needs the bag makes it, others wait for it; it is kept beside the data.
 
     Args:
         data: Rows and splits.

@@ -95,6 +95,7 @@ class Blends:
         metric: By which files are scored.
         max_bytes: The top of the ladder; None: twice the largest file.
         max_macs: Multiply-accumulates of a row through all members of a mean, at most; None: any number.
+        is_timed: Whether the time of the search is limited: then no models are trained to have opinions.
 
     Source: Caruana et al. (2004), Ensemble selection from libraries of models, ICML: greedy, with replacement; differs
     in that all members together must keep a limit of bytes, and in that it begins with files of several sizes.
@@ -106,6 +107,7 @@ class Blends:
     metric: str
     max_bytes: int | None
     max_macs: int | None = None
+    is_timed: bool = False
     _files: dict[str, Artifact] = field(default_factory=dict)
 
     def better_than(self, front: Front) -> list[Blend]:
@@ -258,7 +260,7 @@ class Blends:
     @cached_property
     def _believed(self) -> tuple[np.ndarray | None, float]:
         """Opinions about the validation rows, fold after fold, and how much labels count against them."""
-        opinions = self.family.opinions(self.data) if self.metric in BELIEVED else None
+        opinions = self.family.opinions(self.data, trains=not self.is_timed) if self.metric in BELIEVED else None
         if opinions is None:
             return None, 1.0
         y = np.concatenate([np.asarray(rows.y) for rows in self._valid])

@@ -147,8 +147,12 @@ class Blending(Protocol):
         """Return what a file is made of: bytes by content. What several members have alike is in their mean once."""
         ...
 
-    def opinions(self, data: Dataset) -> np.ndarray | None:
+    def opinions(self, data: Dataset, *, trains: bool) -> np.ndarray | None:
         """Return what models that did not see them say of all validation rows, fold after fold; None without any.
+
+        Args:
+            data: Training and validation rows.
+            trains: Whether there is time to train such models; otherwise only what is known already is told.
 
         Returns:
             Probabilities, float32, shape (n_validation_rows, n_classes).

@@ -179,7 +179,8 @@ def _means_of(family: Family, settings: SearchSettings) -> Means:
 
 
 def _blends(family: Any, settings: SearchSettings, data: Dataset, answers: Told) -> Blends:
-    return Blends(family, answers, data, settings.metric, settings.max_bytes, settings.max_macs)
+    is_timed = settings.seconds is not None
+    return Blends(family, answers, data, settings.metric, settings.max_bytes, settings.max_macs, is_timed)
 
 
 def _ending(study: Study, stop: KeyboardInterrupt | None) -> tuple[str, ...]:
