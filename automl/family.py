@@ -114,9 +114,11 @@ class Tables:
         """Return what a file is made of: bytes by content."""
         return pieces(file.model)
 
-    def opinions(self, data: Dataset, *, trains: bool) -> np.ndarray | None:
-        """Return what the teacher says of validation rows of several folds, about classes."""
+    def opinions(self, data: Dataset, points: Sequence[Point], *, trains: bool) -> np.ndarray | None:
+        """Return what the teacher says of validation rows of several folds, about classes, if it taught anybody."""
         if self.signature.task != "classification" or len(data.splits) < LEAST_FOLDS:
+            return None
+        if not any(_taught(point.candidate) for point in points):
             return None
         told = opinions(data, EVERYTHING, self.seed, lambda: trains)
         found = None if told is None else told[np.concatenate([np.asarray(split.valid) for split in data.splits])]

@@ -260,9 +260,11 @@ class Blends:
     @cached_property
     def _believed(self) -> tuple[np.ndarray | None, float]:
         """Opinions about the validation rows, fold after fold, and how much labels count against them."""
-        opinions = self.family.opinions(self.data, trains=not self.is_timed) if self.metric in BELIEVED else None
+        points = self.answers.points
+        is_asked = self.metric in BELIEVED
+        opinions = self.family.opinions(self.data, points, trains=not self.is_timed) if is_asked else None
         if opinions is None:
             return None, 1.0
         y = np.concatenate([np.asarray(rows.y) for rows in self._valid])
-        share = label_share((self.answers.of(point) for point in self.answers.points), opinions, y)
+        share = label_share((self.answers.of(point) for point in points), opinions, y)
         return opinions, share

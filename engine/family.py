@@ -147,11 +147,12 @@ class Blending(Protocol):
         """Return what a file is made of: bytes by content. What several members have alike is in their mean once."""
         ...
 
-    def opinions(self, data: Dataset, *, trains: bool) -> np.ndarray | None:
+    def opinions(self, data: Dataset, points: Sequence[Point], *, trains: bool) -> np.ndarray | None:
         """Return what models that did not see them say of all validation rows, fold after fold; None without any.
 
         Args:
             data: Training and validation rows.
+            points: Of the files that are to be told apart; none of them learned from such models: none are asked.
             trains: Whether there is time to train such models; otherwise only what is known already is told.
 
         Returns:

@@ -60,10 +60,10 @@ class Variant:
         assert isinstance(self.family, Blending)  # otherwise no means are made
         return self.family.pieces(file)
 
-    def opinions(self, data: Dataset, *, trains: bool) -> np.ndarray | None:
+    def opinions(self, data: Dataset, points: Sequence[Point], *, trains: bool) -> np.ndarray | None:
         """Return what the family does."""
         assert isinstance(self.family, Blending)  # otherwise no means are made
-        return self.family.opinions(data, trains=trains)
+        return self.family.opinions(data, points, trains=trains)
 
     def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:
         """Join as the family does."""

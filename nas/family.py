@@ -214,7 +214,7 @@ class Networks:
         """Return what a file is made of: bytes by content."""
         return pieces(file.model)
 
-    def opinions(self, data: Dataset, *, trains: bool) -> None:
+    def opinions(self, data: Dataset, points: Sequence[Point], *, trains: bool) -> None:
         """Nobody is asked: means are made of few finished files."""
 
     def join(self, blend: Candidate, data: Dataset, *, files: Sequence[Artifact], answers: np.ndarray) -> Artifact:

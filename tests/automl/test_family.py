@@ -12,6 +12,7 @@ from automl.space import FAMILIES, SMALLEST, TabularSettings, fitting, tabular_s
 from engine.checks import family_checks
 from engine.errors import DataError, SettingsError
 from engine.score import error_of
+from engine.trial import Point
 
 CHECKS = dict(family_checks())
 
@@ -171,16 +172,19 @@ def test_each_row_is_judged_by_models_that_did_not_see_it_and_the_bag_is_made_on
 
 def test_opinions_about_validation_rows_are_those_of_models_that_did_not_see_them():
     data = mixed(400, folds=5)
-    assert family_of(data, "linear").opinions(data, trains=False) is None
-    told = family_of(data, "linear").opinions(data, trains=True)
-    assert np.array_equal(family_of(data, "linear").opinions(data, trains=False), told)
+    family = family_of(data, "linear")
+    plain, taught = ([Point(fitting(family.space, {"family": "linear", "teach": share}), {})] for share in (0.0, 1.0))
+    assert family.opinions(data, plain, trains=True) is None
+    assert family.opinions(data, taught, trains=False) is None
+    told = family.opinions(data, taught, trains=True)
+    assert np.array_equal(family.opinions(data, taught, trains=False), told)
     y = np.concatenate([data.valid(fold).y for fold in range(5)])
     assert told.shape == (400, 2)
     assert np.allclose(told.sum(axis=1), 1, atol=1e-5)
     assert (told.argmax(axis=1) == y).mean() > 0.6
-    assert family_of(mixed(400), "linear").opinions(mixed(400), trains=True) is None  # one pair: rows enough
+    assert family_of(mixed(400), "linear").opinions(mixed(400), taught, trains=True) is None  # one pair: rows enough
     values = mixed(400, classes=0, folds=5)
-    assert family_of(values, "linear").opinions(values, trains=True) is None
+    assert family_of(values, "linear").opinions(values, taught, trains=True) is None
 
 
 def test_without_time_there_is_no_teacher_and_later_there_is(tmp_path):

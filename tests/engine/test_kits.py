@@ -112,7 +112,7 @@ class Mixed(Toy):
     def pieces(self, file):
         return pieces(file.model)
 
-    def opinions(self, data, *, trains):
+    def opinions(self, data, points, *, trains):
         return None
 
     def join(self, blend, data, *, files, answers):
